@@ -1,0 +1,43 @@
+//! `cargo xtask COMMAND`: sets up, builds, runs and tests tcptrace.
+
+mod lint;
+mod process;
+mod setup;
+mod test;
+mod watch;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::Parser;
+
+/// Sets up, builds, runs and tests tcptrace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    Setup(setup::Args),
+    Watch(watch::Args),
+    Test(test::Args),
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Setup(args) => setup::run(&args),
+        Command::Watch(args) => watch::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Lint => lint::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the workspace's `Cargo.toml`.
+fn workspace() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}

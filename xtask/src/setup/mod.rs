@@ -1,0 +1,71 @@
+//! `cargo xtask setup`: installs what is missing, and nothing else.
+
+mod apt;
+pub(crate) mod ebpf_toolchain;
+mod linker;
+mod need;
+mod programs;
+mod rust;
+
+use anyhow::{Result, bail};
+use need::Need;
+
+/// Install what is missing to build, run, lint and test tcptrace.
+///
+/// On Debian through apt-get; elsewhere it says what to install.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// What the machine must be ready for; each but the first includes [`Scope::Build`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Build,
+    Lint,
+    Test,
+    All,
+}
+
+pub(crate) fn run(_: &Args) -> Result<()> {
+    ensure(Scope::All)
+}
+
+/// Installs what is missing for `scope`, and says for each step what is there.
+///
+/// # Errors
+///
+/// When something is missing that cannot be installed; the error says how to install it by hand.
+pub(crate) fn ensure(scope: Scope) -> Result<()> {
+    let missing = missing(scope);
+    if !missing.is_empty() {
+        apt::install(&missing)?;
+    }
+    rust::ensure()?;
+    linker::ensure()?;
+    if matches!(scope, Scope::Test | Scope::All) {
+        let missing: Vec<_> = programs::missing().collect();
+        if !missing.is_empty() {
+            bail!("still missing:\n{}", need::by_hand(&missing));
+        }
+        step("tests", "all the programs that the tests run are there");
+    }
+    Ok(())
+}
+
+fn missing(scope: Scope) -> Vec<Need> {
+    let mut missing: Vec<_> = rust::missing()
+        .into_iter()
+        .chain(linker::missing())
+        .collect();
+    if matches!(scope, Scope::Lint | Scope::All) {
+        missing.extend(rust::missing_clippy());
+    }
+    if matches!(scope, Scope::Test | Scope::All) {
+        missing.extend(programs::missing());
+    }
+    missing
+}
+
+/// One line about a step, laid out like cargo's own.
+fn step(name: &str, text: &str) {
+    eprintln!("{name:>12} {text}");
+}
