@@ -1,0 +1,18 @@
+//! What the end-to-end tests stand on: namespaces, processes that make traffic, and a running `tcptrace`.
+//!
+//! The tests judge by numbers that `tcptrace` does not make: the kernel's counters, `ss`, `strace`, `tcpstates`, and what
+//! the traffic's own processes count.
+
+mod need;
+mod netns;
+mod process;
+mod trace;
+
+pub mod events;
+pub mod sockets;
+pub mod wait;
+
+pub use need::{need_program, require_root};
+pub use netns::{Netns, Veth};
+pub use process::{Reaped, Traffic, comm, start_time};
+pub use trace::{Ended, Trace, tcptrace, tcptrace_path};

@@ -1,0 +1,127 @@
+//! Descriptor exhaustion, against what the failing program counts itself.
+
+use tcptrace_tests::{Ended, Netns, Trace, Traffic, events::Event, sockets};
+
+/// A process with `limit` descriptors in a namespace of its own, and a trace of that process.
+fn limited(limit: u32) -> (Netns, Traffic, Trace) {
+    let netns = Netns::new();
+    let mut process = Traffic::start(&netns);
+    process.ok(&format!("limit {limit}"));
+    let trace = Trace::start(&netns, &["--pid", &process.pid().to_string()]);
+    (netns, process, trace)
+}
+
+fn exhausted<'a>(ended: &'a Ended, process: &Traffic, syscall: &str) -> Vec<&'a Event> {
+    let mut events = ended.of("fd_exhausted");
+    events.retain(|event| event.text("syscall") == syscall);
+    for event in &events {
+        assert_eq!((event.pid(), event.text("comm")), (process.pid(), "traffic"), "{event:?}");
+        assert_eq!((event.text("owner_source"), event.text("errno")), ("current", "EMFILE"), "{event:?}");
+        for field in ["conn_id", "family", "laddr", "lport", "raddr", "rport"] {
+            assert!(event.field(field).is_null(), "{field} of {event:?}");
+        }
+    }
+    events
+}
+
+fn total(events: &[&Event]) -> u64 {
+    events.iter().map(|event| event.num("count") as u64).sum()
+}
+
+#[test]
+fn in_socket() {
+    let (netns, mut process, trace) = limited(20);
+    let counted = process.ok("storm socket 50");
+    assert!(counted[1] > 30, "{counted:?}");
+    let ended = trace.stop();
+    let events = exhausted(&ended, &process, "socket");
+    assert_eq!(total(&events), counted[1]);
+    for event in &events {
+        assert_eq!((event.num("limit_soft"), event.num("limit_hard")), (20, 20), "{event:?}");
+        assert_eq!(event.num("open_fds"), 20, "{event:?}");
+        assert_eq!(event.num("netns") as u64, netns.inode());
+    }
+    assert_eq!(ended.process(process.pid())["fd_exhausted"], counted[1]);
+}
+
+#[test]
+fn in_accept() {
+    let netns = Netns::new();
+    let mut process = Traffic::start(&netns);
+    let port = process.ok("listen 127.0.0.1:0 128")[1];
+    process.ok("limit 12");
+    let trace = Trace::start(&netns, &["--events", "fd_exhausted"]);
+    let clients: Vec<_> =
+        netns.run(|| (0..40).map(|_| sockets::connect(&format!("127.0.0.1:{port}")).unwrap()).collect());
+    let counted = process.ok("storm accept 40 0");
+    assert!(counted[0] > 0 && counted[1] > 20, "{counted:?}");
+    let ended = trace.stop();
+    // Rust's standard library calls accept4.
+    assert_eq!(total(&exhausted(&ended, &process, "accept4")), counted[1]);
+    assert_eq!(ended.process(process.pid())["fd_exhausted"], counted[1]);
+    drop(clients);
+}
+
+/// Name resolution and configuration fail with it: other calls that return descriptors count each on its own.
+#[test]
+fn in_several_calls() {
+    let (_netns, mut process, trace) = limited(12);
+    let sockets = process.ok("storm socket 30");
+    let opens = process.ok("storm open 17");
+    assert_eq!(opens, [0, 17]);
+    let ended = trace.stop();
+    assert_eq!(total(&exhausted(&ended, &process, "socket")), sockets[1]);
+    assert_eq!(total(&exhausted(&ended, &process, "openat")), 17);
+    assert_eq!(ended.process(process.pid())["fd_exhausted"], sockets[1] + 17);
+}
+
+/// A loop on a full table: the first failure is told at once, then a few a second, and the sum is exact.
+#[test]
+fn a_storm_is_aggregated() {
+    let (_netns, mut process, trace) = limited(12);
+    process.say("storm socket 300000");
+    trace.wait_for("the first failure", |events| events.iter().any(|event| event.kind() == "fd_exhausted"));
+    let counted = process.ok_heard();
+    let ended = trace.stop();
+    let events = exhausted(&ended, &process, "socket");
+    assert_eq!(total(&events), counted[1]);
+    assert!(counted[1] > 299_000);
+    assert_eq!(events[0].num("count"), 1, "the first is told at once");
+    let seconds = (events.last().unwrap().time_ns() - events[0].time_ns()) as usize / 1_000_000_000;
+    assert!(events.len() <= 12 * (seconds + 1), "{} events in about {seconds} s", events.len());
+    assert_eq!(ended.process(process.pid())["fd_exhausted"], counted[1]);
+}
+
+/// Two processes that storm at once are counted each on its own.
+#[test]
+fn two_processes_at_once() {
+    let netns = Netns::new();
+    let (mut one, mut two) = (Traffic::start(&netns), Traffic::start(&netns));
+    one.ok("limit 12");
+    two.ok("limit 16");
+    let trace = Trace::start(&netns, &[]);
+    one.say("storm socket 50000");
+    two.say("storm open 20000");
+    let (one_counted, two_counted) = (one.ok_heard(), two.ok_heard());
+    assert_eq!(two_counted[1], 0, "descriptors are closed again");
+    two.ok("storm socket 20");
+    let two_counted = two.ok("storm open 20000");
+    let ended = trace.stop();
+    assert_eq!(ended.process(one.pid())["fd_exhausted"], one_counted[1]);
+    assert_eq!(total(&exhausted_of(&ended, one.pid())), one_counted[1]);
+    let two_total = total(&exhausted_of(&ended, two.pid()));
+    assert!(two_total > two_counted[1] && two_total <= two_counted[1] + 20, "{two_total} of {two_counted:?}");
+}
+
+fn exhausted_of(ended: &Ended, pid: u32) -> Vec<&Event> {
+    ended.of("fd_exhausted").into_iter().filter(|event| event.pid() == pid).collect()
+}
+
+/// A program with room has no such event.
+#[test]
+fn not_when_there_is_room() {
+    let (_netns, mut process, trace) = limited(100);
+    assert_eq!(process.ok("storm socket 20"), [20, 0]);
+    let ended = trace.stop();
+    assert!(ended.of("fd_exhausted").is_empty());
+}

@@ -1,0 +1,159 @@
+//! Retransmitted segments, against the kernel's `RetransSegs` of the same namespace.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    thread,
+};
+
+use tcptrace_tests::{Ended, Trace, Traffic, Veth, sockets};
+
+/// Sends `bytes` from `from` to `to`, in a thread each.
+fn transfer(veth: &Veth, address: &str, bytes: usize) -> (u16, u16) {
+    let (client, server) = veth.far.run(|| {
+        let listener = sockets::listen(address, 16).unwrap();
+        let shown = listener.local_addr().unwrap().to_string();
+        veth.near.run(|| {
+            let client = sockets::connect(&shown).unwrap();
+            (client, listener.accept().unwrap().0)
+        })
+    });
+    let ports = (client.local_addr().unwrap().port(), server.local_addr().unwrap().port());
+    let reader = thread::spawn(move || read_all(server));
+    (&client).write_all(&vec![7; bytes]).unwrap();
+    drop(client);
+    assert_eq!(reader.join().unwrap(), bytes, "the receiver's own count");
+    ports
+}
+
+fn read_all(mut stream: TcpStream) -> usize {
+    let mut buffer = vec![0; 1 << 16];
+    let mut total = 0;
+    loop {
+        match stream.read(&mut buffer).unwrap() {
+            0 => return total,
+            read => total += read,
+        }
+    }
+}
+
+fn check_fields(ended: &Ended) {
+    for event in ended.of("retransmit") {
+        assert!(event.num("segs") >= 1, "{event:?}");
+        assert!(event.num("backoff") >= 0 && event.num("rto_us") > 0, "{event:?}");
+        assert!(["rto", "fast", "loss_recovery", "tlp", "syn", "synack", "pmtu", "unknown"].contains(&event.text("cause")));
+    }
+}
+
+/// Drops of 5 % at the receiver.
+fn drops_at_the_receiver(listen: &str, family: &str, rule: &str) {
+    let veth = Veth::new();
+    veth.far.drop_incoming(rule);
+    let before = veth.near.counter("TcpRetransSegs");
+    let trace = Trace::start(&veth.near, &[]);
+    let (port, _) = transfer(&veth, listen, 4_000_000);
+    let ended = trace.stop();
+    let kernel = veth.near.counter("TcpRetransSegs") - before;
+    assert!(kernel > 10, "the drops must have an effect: {kernel}");
+    assert_eq!(ended.sum("retransmit", "segs"), kernel);
+    check_fields(&ended);
+    let data: Vec<_> = ended.of("retransmit").into_iter().filter(|event| event.text("cause") != "synack").collect();
+    for event in &data {
+        assert_eq!((event.pid(), event.text("owner_source")), (std::process::id(), "connect"), "{event:?}");
+        assert_eq!((event.text("family"), event.num("lport")), (family, i64::from(port)));
+    }
+    assert!(data.iter().any(|event| event.num("srtt_us") > 0 && event.num("unacked_bytes") > 0), "{data:#?}");
+    assert_eq!(ended.process(std::process::id())["retransmit_segs"], kernel);
+}
+
+#[test]
+fn ipv4() {
+    drops_at_the_receiver("10.99.0.2:0", "ipv4", "tcp flags & syn == 0 numgen random mod 100 < 5");
+}
+
+#[test]
+fn ipv6() {
+    drops_at_the_receiver("[fd00:99::2]:0", "ipv6", "tcp flags & syn == 0 numgen random mod 100 < 5");
+}
+
+/// Both ends lose, and each end's namespace counts its own.
+#[test]
+fn drops_in_both_directions() {
+    const LOSS: &str = "tcp flags & syn == 0 numgen random mod 100 < 5";
+    let veth = Veth::new();
+    veth.far.drop_incoming(LOSS);
+    veth.near.drop_incoming(LOSS);
+    let (near, far) = (Trace::start(&veth.near, &[]), Trace::start(&veth.far, &[]));
+    let (mut client, mut server) = (Traffic::start(&veth.near), Traffic::start(&veth.far));
+    let port = server.ok("listen 10.99.0.2:0 64")[1];
+    for at in 0..8 {
+        client.ok(&format!("connect {}:{port}", Veth::FAR));
+        server.ok("accept 0");
+        client.say(&format!("send {at} 1000000"));
+        server.ok(&format!("receive {at} 1000000"));
+        server.say(&format!("send {at} 1000000"));
+        client.hear();
+        client.ok(&format!("receive {at} 1000000"));
+        server.hear();
+    }
+    client.ok("close_all");
+    server.ok("close_all");
+    // Both ends' sockets are gone, so no counter changes any more.
+    tcptrace_tests::wait::until_true("all sockets closed", || {
+        [&veth.near, &veth.far].iter().all(|netns| {
+            netns.ss(&["-Htan", "state", "connected", "exclude", "time-wait"]).trim().is_empty()
+        })
+    });
+    for (trace, netns, process) in [(near, &veth.near, &client), (far, &veth.far, &server)] {
+        let ended = trace.stop();
+        let kernel = netns.counter("TcpRetransSegs");
+        assert!(kernel > 5, "the drops must have an effect: {kernel}");
+        assert_eq!(ended.sum("retransmit", "segs"), kernel);
+        check_fields(&ended);
+        for event in ended.of("retransmit") {
+            assert_eq!(event.pid(), process.pid(), "{event:?}");
+        }
+        assert_eq!(ended.process(process.pid())["retransmit_segs"], kernel);
+    }
+}
+
+/// The local firewall drops: from 6.17 on the kernel reports such a transmit with an error, and counts it all the same.
+#[test]
+fn drops_by_the_local_firewall() {
+    let veth = Veth::new();
+    veth.near.drop_outgoing("tcp flags & syn == 0 numgen random mod 100 < 5");
+    let trace = Trace::start(&veth.near, &[]);
+    transfer(&veth, "10.99.0.2:0", 4_000_000);
+    let ended = trace.stop();
+    let kernel = veth.near.counter("TcpRetransSegs");
+    assert!(kernel > 10, "the drops must have an effect: {kernel}");
+    assert_eq!(ended.sum("retransmit", "segs"), kernel);
+    assert_eq!(ended.process(std::process::id())["retransmit_segs"], kernel);
+}
+
+/// The same data again and again: same sequence number, doubling back-off.
+#[test]
+fn back_off_on_the_same_data() {
+    let veth = Veth::new();
+    let trace = Trace::start(&veth.near, &[]);
+    let (mut client, mut server) = (Traffic::start(&veth.near), Traffic::start(&veth.far));
+    let port = server.ok("listen 10.99.0.2:0 64")[1];
+    client.ok(&format!("connect {}:{port}", Veth::FAR));
+    server.ok("accept 0");
+    veth.far.drop_incoming("meta l4proto tcp");
+    client.ok("send 0 1000");
+    trace.wait_for("four timeouts", |events| {
+        tcptrace_tests::events::of(events, "retransmit").iter().filter(|event| event.text("cause") == "rto").count() >= 4
+    });
+    let ended = trace.stop();
+    let kernel = veth.near.counter("TcpRetransSegs");
+    assert!(ended.sum("retransmit", "segs").abs_diff(kernel) <= 1, "the next one may fall between the two readings");
+    let timeouts: Vec<_> = ended.of("retransmit").into_iter().filter(|event| event.text("cause") == "rto").collect();
+    for pair in timeouts.windows(2) {
+        assert_eq!(pair[0].num("seq"), pair[1].num("seq"), "the same data");
+        assert_eq!(pair[0].num("backoff") + 1, pair[1].num("backoff"), "{pair:#?}");
+        assert_eq!(pair[1].num("unacked_bytes"), 1000, "{pair:#?}");
+        let ratio = pair[1].num("rto_us") as f64 / pair[0].num("rto_us") as f64;
+        assert!((1.8..2.2).contains(&ratio), "the timeout doubles: {pair:#?}");
+    }
+}
