@@ -18,7 +18,7 @@ fi
 # A list that cannot be read need not be one of those that matter: installing will tell.
 apt-get update -q || echo 'apt-get update failed; trying with the lists that are there' >&2
 # --no-remove: Debian's rustc-web would take the place of a rustc that somebody installed.
-apt-get install -q -y --no-install-recommends --no-remove -o DPkg::Lock::Timeout=300 "$@"
+apt-get install -q -y --no-install-recommends --no-remove -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
 
 if [ -d /run/systemd/system ]; then
     for service in $services; do
