@@ -3,6 +3,7 @@
 //! The tests judge by numbers that `tcptrace` does not make: the kernel's counters, `ss`, `strace`, `tcpstates`, and what
 //! the traffic's own processes count.
 
+mod cgroup;
 mod need;
 mod netns;
 mod process;
@@ -12,6 +13,7 @@ pub mod events;
 pub mod sockets;
 pub mod wait;
 
+pub use cgroup::Cgroup;
 pub use need::{need_program, require_root};
 pub use netns::{Netns, Veth};
 pub use process::{Reaped, Traffic, comm, start_time};

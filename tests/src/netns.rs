@@ -94,15 +94,19 @@ impl Netns {
 
     /// Drops what matches `rule` as it arrives, until [`Netns::nft_clear`].
     pub fn drop_incoming(&self, rule: &str) {
-        self.nft(&format!(
-            "table inet loss {{ chain in {{ type filter hook input priority 0; {rule} counter drop\n }} }}"
-        ));
+        self.drop_at("input", rule);
     }
 
     /// Drops what matches `rule` as it leaves: the local firewall's doing.
     pub fn drop_outgoing(&self, rule: &str) {
+        self.drop_at("output", rule);
+    }
+
+    fn drop_at(&self, hook: &str, rule: &str) {
         self.nft(&format!(
-            "table inet loss {{ chain out {{ type filter hook output priority 0; {rule} counter drop\n }} }}"
+            "add table inet loss
+             add chain inet loss {hook} {{ type filter hook {hook} priority 0; }}
+             add rule inet loss {hook} {rule} counter drop\n"
         ));
     }
 

@@ -1,0 +1,62 @@
+//! Control groups on the machine's cgroup2 mount.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::require_root;
+
+/// A control group of the test's own, removed with its parents when the test ends.
+pub struct Cgroup {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes a group, and its parents, below the root of the cgroup2 mount.
+    pub fn new(name: &str) -> Self {
+        require_root();
+        let mounts = fs::read_to_string("/proc/mounts").expect("read the mounts");
+        let root = mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .find(|words| words[2] == "cgroup2")
+            .map(|words| PathBuf::from(words[1]))
+            .expect("this test needs a cgroup2 mount: mount -t cgroup2 none /sys/fs/cgroup/unified");
+        let path = root.join(name);
+        fs::create_dir_all(&path).expect("make a control group");
+        Self { root, path }
+    }
+
+    /// Moves a process into the group.
+    pub fn add(&self, pid: u32) {
+        fs::write(self.path.join("cgroup.procs"), pid.to_string()).expect("move a process");
+    }
+
+    /// The folder of the group.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name of the group, from the mount's root: `/name`.
+    pub fn name(&self) -> String {
+        format!("/{}", self.path.strip_prefix(&self.root).expect("below the root").display())
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // A process that was just killed may be in its group for a moment more.
+        for folder in self.path.ancestors().take_while(|folder| **folder != *self.root) {
+            for _ in 0..400 {
+                match fs::remove_dir(folder) {
+                    Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                        std::thread::sleep(std::time::Duration::from_millis(5));
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `docs/schema.md` documents exactly the fields that the tool prints.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tcptrace_tests::{Trace, Traffic, Veth, events::Event};
+
+const SCHEMA: &str = include_str!("../../docs/schema.md");
+
+type Fields = BTreeMap<String, BTreeSet<String>>;
+
+/// Fields by section: each `## name` with the first column of its tables. A field of a nested object is `outer.inner`, of an
+/// object in a list `outer[].inner`.
+fn documented() -> Fields {
+    let mut sections = Fields::new();
+    let mut section = String::new();
+    for line in SCHEMA.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            section = title.trim_matches('`').to_owned();
+        } else if let Some(row) = line.strip_prefix("| `") {
+            let field = row.split('`').next().unwrap().to_owned();
+            assert!(sections.entry(section.clone()).or_default().insert(field), "twice: {line}");
+        }
+    }
+    sections
+}
+
+/// The names in `value`, as the page writes them; a map whose keys are data (a state's or an event's name) has none.
+fn names(value: &serde_json::Value, prefix: &str, found: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = format!("{prefix}{name}");
+                found.insert(path.clone());
+                if !["us_in_state", "events", "filters"].contains(&name.as_str()) {
+                    names(value, &format!("{path}."), found);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => {
+            let prefix = format!("{}[].", prefix.trim_end_matches('.'));
+            items.iter().for_each(|item| names(item, &prefix, found));
+        }
+        _ => {}
+    }
+}
+
+fn printed(event: &Event) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    names(&event.0, "", &mut found);
+    found
+}
+
+#[test]
+fn every_field_is_documented_and_every_documented_field_is_printed() {
+    let veth = Veth::new();
+    veth.near.sysctl("net.ipv4.tcp_max_tw_buckets", "2");
+    let cgroup = tcptrace_tests::Cgroup::new(&format!("docker-{}.scope", "5c".repeat(32)));
+    let trace = Trace::start(&veth.near, &["--events", "all"]);
+    let (mut client, mut server) = (Traffic::start(&veth.near), Traffic::start(&veth.far));
+    cgroup.add(client.pid());
+    let port = server.ok("listen 10.99.0.2:0 64")[1];
+    for at in 0..10 {
+        client.ok(&format!("connect {}:{port}", Veth::FAR));
+        server.ok("accept 0");
+        client.ok(&format!("close {at}"));
+        assert_eq!(server.error(&format!("receive {at} 1")), "EOF");
+        server.ok(&format!("close {at}"));
+    }
+    assert_eq!(client.error(&format!("connect {}:4", Veth::FAR)), "ECONNREFUSED");
+    client.ok(&format!("connect {}:{port}", Veth::FAR));
+    server.ok("accept 0");
+    veth.far.drop_incoming("meta l4proto tcp");
+    client.ok("send 10 100");
+    let seen = |kind: &str| trace.wait_for(kind, |events| events.iter().any(|event| event.kind() == kind));
+    seen("retransmit");
+    veth.far.nft_clear();
+    client.ok("reset 10");
+    client.ok("limit 8");
+    client.ok("storm socket 20");
+    for kind in ["state", "connection", "connect_failed", "reset", "time_wait_overflow", "fd_exhausted"] {
+        seen(kind);
+    }
+    let ended = trace.stop();
+
+    let pages = documented();
+    let common = &pages["Common fields"];
+    let mut union = Fields::new();
+    for event in ended.events.iter().filter(|event| event.kind() != "lost") {
+        let fields = printed(event);
+        union.entry(event.kind().to_owned()).or_default().extend(fields.clone());
+        let top: BTreeSet<_> = fields.into_iter().filter(|name| !name.contains(['.', '['])).collect();
+        let kind = event.kind();
+        let page = common.union(&pages[kind]).filter(|name| !name.contains(['.', '['])).cloned().collect();
+        assert_eq!(top, page, "each field is there in each {kind}, be it null: {event:?}");
+    }
+    for (kind, fields) in &union {
+        let page: BTreeSet<_> = common.union(&pages[kind]).cloned().collect();
+        let undocumented: Vec<_> = fields.difference(&page).collect();
+        assert!(undocumented.is_empty(), "{kind}: printed, but not in docs/schema.md: {undocumented:?}");
+    }
+    let all: BTreeSet<_> = union.values().flatten().cloned().collect();
+    for field in common {
+        assert!(all.contains(field), "in docs/schema.md, but never printed: {field}");
+    }
+    assert_eq!(printed(&ended.start), pages["start"]);
+    assert_eq!(printed(&ended.end), pages["end"]);
+    let kinds: BTreeSet<_> = pages.keys().map(String::as_str).collect();
+    let known = BTreeSet::from([
+        "Common fields", "state", "connection", "retransmit", "reset", "connect_failed", "time_wait_overflow",
+        "fd_exhausted", "lost", "start", "end",
+    ]);
+    assert_eq!(kinds, known, "the page's tables");
+}

@@ -1,0 +1,154 @@
+//! The same traffic in `tcpstates` of libbpf-tools, transition by transition.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use tcptrace_tests::{Netns, Reaped, Trace, Traffic, events::Event, need_program, wait};
+
+/// Below the range that the kernel takes ports from, so no other traffic of the machine has it.
+const PORT: u16 = 13_579;
+/// Nobody listens here.
+const DEAD: u16 = 13_578;
+
+/// A transition as both tools tell it, and the addresses it belongs to.
+type Transitions = BTreeMap<[String; 4], Vec<[String; 2]>>;
+
+struct Tcpstates {
+    child: Reaped,
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Tcpstates {
+    /// Starts it, and waits until it shows a connect that `probe` makes.
+    fn start(probe: impl Fn()) -> Self {
+        // It needs tracefs, which a container may not have mounted: mount it where only tcpstates sees it.
+        const SCRIPT: &str = "mount -t tracefs none /sys/kernel/tracing; exec stdbuf -oL \"$0\" --wide";
+        let mut command = std::process::Command::new(need_program("unshare", "util-linux"));
+        command.args(["--mount", "sh", "-c", SCRIPT]).arg(need_program("tcpstates", "libbpf-tools"));
+        let mut child = Reaped(command.stdout(Stdio::piped()).spawn().unwrap());
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let lines = Arc::new(Mutex::new(vec![]));
+        let heard = Arc::clone(&lines);
+        let reader = thread::spawn(move || output.lines().for_each(|line| heard.lock().unwrap().push(line.unwrap())));
+        let started = Self { child, lines, reader: Some(reader) };
+        wait::until_true("tcpstates shows a connect", || {
+            probe();
+            started.lines.lock().unwrap().iter().any(|line| line.contains("SYN_SENT"))
+        });
+        started
+    }
+
+    /// The transitions that have one of the two ports, after a last connect (`probe`) has shown.
+    fn stop(mut self, last_port: u16, probe: impl Fn()) -> Transitions {
+        let shown = |line: &String| line.split_whitespace().nth_back(4) == Some(&last_port.to_string());
+        wait::until_true("tcpstates shows the last connect", || {
+            probe();
+            self.lines.lock().unwrap().iter().any(shown)
+        });
+        self.child.kill().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        let mut transitions = Transitions::new();
+        for line in self.lines.lock().unwrap().iter() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [_, _, _, .., laddr, lport, raddr, rport, old, "->", new, _] = &words[..] else { continue };
+            if ![PORT, DEAD].iter().any(|port| [lport, rport].contains(&&&*port.to_string())) {
+                continue;
+            }
+            let key = [laddr, lport, raddr, rport].map(|word| word.to_string());
+            transitions.entry(key).or_default().push([old, new].map(|word| word.to_string()));
+        }
+        transitions
+    }
+}
+
+/// Ours, with TIME_WAIT called CLOSE as the kernel's tracepoint does.
+fn ours(events: &[Event], mapped: bool) -> Transitions {
+    let address = |event: &Event, field: &str| match event.text(field) {
+        address if mapped && event.text("family") == "ipv4" => format!("::ffff:{address}"),
+        address => address.to_owned(),
+    };
+    let mut transitions = Transitions::new();
+    for event in events {
+        let new = event.text("new").replace("TIME_WAIT", "CLOSE");
+        let key = [
+            address(event, "laddr"),
+            event.num("lport").to_string(),
+            address(event, "raddr"),
+            event.num("rport").to_string(),
+        ];
+        transitions.entry(key).or_default().push([event.text("old").to_owned(), new]);
+    }
+    transitions
+}
+
+fn refuse(netns: &Netns, port: u16) {
+    netns.run(|| assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err()));
+}
+
+fn same(address: &str, mapped: bool) {
+    let netns = Netns::new();
+    let tcpstates = Tcpstates::start(|| refuse(&netns, 4));
+    let ports = [PORT.to_string(), DEAD.to_string()];
+    let trace = Trace::start(&netns, &["--events", "state", "--port", &ports[0], "--port", &ports[1]]);
+    let (mut server, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
+    server.ok(&format!("listen {address}:{PORT} 16"));
+    for at in 0..40 {
+        client.ok(&format!("connect {address}:{PORT}"));
+        server.ok("accept 0");
+        match at % 4 {
+            // The client closes first, the server does, the client resets, the server does with data unread.
+            0 => {
+                client.ok(&format!("close {at}"));
+                assert_eq!(server.error(&format!("receive {at} 1")), "EOF");
+                server.ok(&format!("close {at}"));
+            }
+            1 => {
+                server.ok(&format!("close {at}"));
+                assert_eq!(client.error(&format!("receive {at} 1")), "EOF");
+                client.ok(&format!("close {at}"));
+            }
+            2 => {
+                client.ok(&format!("reset {at}"));
+                server.ok(&format!("close {at}"));
+            }
+            _ => {
+                client.ok(&format!("send {at} 10"));
+                server.ok(&format!("close {at}"));
+                client.ok(&format!("close {at}"));
+            }
+        }
+        assert_eq!(client.error(&format!("connect {address}:{DEAD}")), "ECONNREFUSED");
+    }
+    server.ok("close_listener 0");
+    let ended = trace.stop();
+    let theirs = tcpstates.stop(5, || refuse(&netns, 5));
+    let ours = ours(&ended.events, mapped);
+    let number: usize = theirs.values().map(Vec::len).sum();
+    assert!(number >= 40 * 10, "tcpstates shows {number} transitions");
+    for (connection, transitions) in &theirs {
+        assert_eq!(ours.get(connection), Some(transitions), "of {connection:?}");
+    }
+    assert_eq!(ours.len(), theirs.len(), "no more connections than tcpstates has");
+    assert_eq!(ended.events.len(), number);
+}
+
+#[test]
+fn same_transitions_ipv4() {
+    same("127.0.0.1", false);
+}
+
+#[test]
+fn same_transitions_ipv6() {
+    same("[::1]", false);
+}
+
+#[test]
+fn same_transitions_ipv4_mapped() {
+    same("[::ffff:127.0.0.1]", true);
+}
