@@ -7,7 +7,7 @@ use std::{env, path::Path};
 
 use anyhow::{Context as _, Result};
 use aya_build::{Package, Toolchain};
-use ebpf_toolchain::{LINKED, Rust};
+use ebpf_toolchain::{LINKED, Rust, UNSTABLE_CRATES};
 
 fn main() {
     // What the object is made of, beside the folder that aya-build names itself.
@@ -44,8 +44,7 @@ fn build() -> Result<()> {
     let toolchain = match &rust {
         Rust::Nightly => Toolchain::Nightly,
         Rust::Linked { .. } | Rust::System { .. } => {
-            // aya-ebpf needs one unstable feature: let that crate, and no other, use it on stable.
-            set("RUSTC_BOOTSTRAP", "aya_ebpf");
+            set("RUSTC_BOOTSTRAP", UNSTABLE_CRATES);
             Toolchain::Custom(LINKED)
         }
     };

@@ -8,7 +8,7 @@ use crate::{
     process,
     setup::{
         self, Scope,
-        ebpf_toolchain::{LINKED, Rust, TARGET, find_program},
+        ebpf_toolchain::{LINKED, Rust, TARGET, UNSTABLE_CRATES, find_program},
     },
     workspace,
 };
@@ -49,7 +49,7 @@ fn kernel_side(deny_warnings: &[&str]) -> Result<()> {
     if matches!(rust, Rust::Nightly) {
         command.args(["-Z", "build-std=core"]);
     } else {
-        command.env("RUSTC_BOOTSTRAP", "aya_ebpf");
+        command.env("RUSTC_BOOTSTRAP", UNSTABLE_CRATES);
     }
     process::run(command.args(deny_warnings))
 }

@@ -14,6 +14,9 @@ pub(crate) const LINKED: &str = "tcptrace-bpf";
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 /// The oldest `bpf-linker` that is known to work, and the one that setup installs.
 pub(crate) const LINKER_VERSION: (u32, u32, u32) = (0, 13, 0);
+/// The crates that use an unstable feature (assembler for the kernel's machine), for `RUSTC_BOOTSTRAP`:
+/// these, and no others, may do so on a stable Rust.
+pub(crate) const UNSTABLE_CRATES: &str = "aya_ebpf,tcptrace_ebpf";
 /// Where distributions install their Rust.
 pub(crate) const SYSTEM_SYSROOT: &str = "/usr";
 
