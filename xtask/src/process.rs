@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -38,7 +38,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// The command as one would type it.
 pub(crate) fn shown(command: &Command) -> String {
-    let words: Vec<_> = [command.get_program()]
+    let program = Path::new(command.get_program());
+    let words: Vec<_> = program
+        .file_name()
         .into_iter()
         .chain(command.get_args())
         .map(OsStr::to_string_lossy)
