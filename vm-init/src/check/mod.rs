@@ -1,0 +1,21 @@
+//! The tests that the init carries itself: what must hold before the end-to-end suite has a meaning.
+
+mod loopback;
+mod peers;
+mod states;
+mod watch;
+
+use anyhow::{Result, bail};
+
+pub(crate) use self::watch::Refused;
+
+/// Runs one by its name.
+pub(crate) fn run(name: &str) -> Result<()> {
+    match name {
+        "loopback" => loopback::run(),
+        "states" => states::run(),
+        // The other process of `states`.
+        "serve" => peers::serve(),
+        _ => bail!("no check is called {name:?}; there are: loopback, states"),
+    }
+}

@@ -1,0 +1,164 @@
+//! One loopback connection: every state of both ends is there, in order, with the right process, and the counters of
+//! every hook add up.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use super::peers::{self, Connection};
+use super::watch::Watch;
+
+/// The end that closes first.
+const CLIENT: &[&str] = &[
+    "CLOSE SYN_SENT",
+    "SYN_SENT ESTABLISHED",
+    "ESTABLISHED FIN_WAIT1",
+    "FIN_WAIT1 FIN_WAIT2",
+    "FIN_WAIT2 TIME_WAIT",
+];
+
+/// The end that was accepted.
+const SERVER: &[&str] = &[
+    "LISTEN SYN_RECV",
+    "SYN_RECV ESTABLISHED",
+    "ESTABLISHED CLOSE_WAIT",
+    "CLOSE_WAIT LAST_ACK",
+    "LAST_ACK CLOSE",
+];
+
+pub(super) fn run() -> Result<()> {
+    let mut watch = Watch::start("all")?;
+    ensure!(
+        watch.start["schema"] == 1,
+        "the schema is {}",
+        watch.start["schema"]
+    );
+    let connection = peers::connect_once()?;
+    let (mut client, mut server) = (Vec::new(), Vec::new());
+    while client.last().map(String::as_str) != CLIENT.last().copied()
+        || server.last().map(String::as_str) != SERVER.last().copied()
+    {
+        let event = watch.next()?;
+        ensure!(
+            event["event"] != "end",
+            "the trace ended; client {client:?}, server {server:?}"
+        );
+        match side(&event, &connection) {
+            Some(Side::Client) => {
+                ensure!(
+                    event["pid"] == connection.client_pid,
+                    "the client is {}, not {event}",
+                    connection.client_pid
+                );
+                client.push(transition(&event));
+            }
+            Some(Side::Server) => {
+                let owned = event["pid"] == connection.server_pid;
+                ensure!(
+                    owned || event["pid"].is_null(),
+                    "the server is {}, not {event}",
+                    connection.server_pid
+                );
+                let late = event["old"] != "LISTEN" && event["old"] != "SYN_RECV";
+                ensure!(owned || !late, "the server had accepted by then: {event}");
+                server.push(transition(&event));
+            }
+            None => {}
+        }
+    }
+    ensure!(client == CLIENT, "the client went through {client:?}");
+    ensure!(server == SERVER, "the server went through {server:?}");
+    let end = watch.finish()?;
+    for hook in end["hooks"].as_array().into_iter().flatten() {
+        adds_up(hook)?;
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
+}
+
+/// Which end of the connection a state event is about. The client's port is not chosen yet at its first one.
+fn side(event: &Value, connection: &Connection) -> Option<Side> {
+    if event["event"] != "state" {
+        return None;
+    }
+    let (client, server) = (
+        u64::from(connection.client.port()),
+        u64::from(connection.server.port()),
+    );
+    let local = event["lport"].as_u64().unwrap_or(0);
+    let remote = event["rport"].as_u64().unwrap_or(0);
+    if remote == server && (local == client || local == 0) {
+        Some(Side::Client)
+    } else if local == server && remote == client {
+        Some(Side::Server)
+    } else {
+        None
+    }
+}
+
+fn transition(event: &Value) -> String {
+    let text = |key: &str| event[key].as_str().unwrap_or("?").to_owned();
+    format!("{} {}", text("old"), text("new"))
+}
+
+/// `entered = emitted + filtered + aggregated + lost`.
+fn adds_up(hook: &Value) -> Result<()> {
+    let count = |value: &Value| value.as_u64().unwrap_or(0);
+    let lost: u64 = hook["lost"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(_, value)| count(value))
+        .sum();
+    let sum =
+        count(&hook["emitted"]) + count(&hook["filtered"]) + count(&hook["aggregated"]) + lost;
+    ensure!(
+        count(&hook["entered"]) == sum,
+        "the counters do not add up: {hook}"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn connection() -> Connection {
+        Connection {
+            client: "127.0.0.1:50000".parse().unwrap(),
+            client_pid: 10,
+            server: "127.0.0.1:4000".parse().unwrap(),
+            server_pid: 11,
+        }
+    }
+
+    #[test]
+    fn events_are_told_apart_by_their_ports() {
+        let event = |lport, rport| json!({"event": "state", "lport": lport, "rport": rport});
+        assert!(side(&event(50000, 4000), &connection()) == Some(Side::Client));
+        assert!(side(&event(0, 4000), &connection()) == Some(Side::Client));
+        assert!(side(&event(4000, 50000), &connection()) == Some(Side::Server));
+        assert!(side(&event(4000, 0), &connection()).is_none());
+        assert!(
+            side(
+                &json!({"event": "connection", "lport": 50000, "rport": 4000}),
+                &connection()
+            )
+            .is_none()
+        );
+    }
+
+    #[test]
+    fn a_hook_that_lost_without_a_count_does_not_add_up() {
+        let mut hook = json!({"entered": 5, "emitted": 2, "filtered": 1, "aggregated": 1, "lost": {"ring_full": 1}});
+        assert!(adds_up(&hook).is_ok());
+        hook["entered"] = json!(6);
+        assert!(adds_up(&hook).is_err());
+    }
+}
