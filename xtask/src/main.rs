@@ -4,6 +4,7 @@ mod lint;
 mod process;
 mod setup;
 mod test;
+mod vm;
 mod watch;
 
 use std::{path::Path, process::ExitCode};
@@ -17,6 +18,7 @@ enum Command {
     Setup(setup::Args),
     Watch(watch::Args),
     Test(test::Args),
+    Vm(vm::Args),
     Lint,
 }
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Lint => lint::run(),
     };
     match result {

@@ -1,0 +1,124 @@
+//! `cargo xtask vm`: runs the tests on the Linux releases that tcptrace supports, each in a virtual machine.
+//!
+//! Read in this order: `series` (which kernels), `apt` and `pick` (where they come from), `kernel` and `modules` (what
+//! is taken out of their packages), `payload`, `programs` and `initramfs` (what is put in front of them), `qemu` and
+//! `console` (one boot), `table` (what came of it).
+
+mod apt;
+mod command;
+mod console;
+mod cpio;
+mod initramfs;
+mod kernel;
+mod modules;
+mod payload;
+mod pick;
+mod programs;
+mod qemu;
+mod rung;
+mod series;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use vm_init::plan::Plan;
+
+use self::{
+    payload::Depth,
+    rung::Rung,
+    series::{ALL, REPRESENTATIVE, Series},
+    table::Row,
+};
+
+/// Runs the tests on other Linux releases, each in a virtual machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A Linux release, for example 6.12; may be given several times. Default: 5.10, 6.1, 6.12, 6.18 and 7.3.
+    #[arg(long = "kernel", value_name = "X.Y", conflicts_with = "all")]
+    kernels: Vec<Series>,
+    /// All Linux releases of the matrix.
+    #[arg(long)]
+    all: bool,
+    /// A rung of the attach ladder; may be given several times.
+    #[arg(long = "rung", value_name = "RUNG", default_value = "auto")]
+    rungs: Vec<Rung>,
+    /// Fetches the newest kernel packages even where a kernel is there already.
+    #[arg(long)]
+    refresh: bool,
+    /// How much is tested on each kernel.
+    #[arg(long, value_enum, default_value = "suite")]
+    tests: Depth,
+    /// Shows the output of tests that pass, too.
+    #[arg(long)]
+    show: bool,
+    /// Only tests whose name holds one of these.
+    #[arg(last = true, value_name = "TEST_FILTER")]
+    filters: Vec<String>,
+}
+
+/// Boots every kernel that was asked for, runs the tests and prints the table.
+///
+/// # Errors
+///
+/// When something cannot be fetched, built or booted, and when a test did not pass on some kernel.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let all_kernels = if args.all { ALL } else { REPRESENTATIVE };
+    let kernels = if args.kernels.is_empty() {
+        all_kernels
+    } else {
+        &args.kernels
+    };
+    let folder = folder()?;
+    qemu::ensure_installed()?;
+    let payload = payload::build(args.tests)?;
+
+    let mut mirror = apt::Mirror::new(&folder);
+    let mut rows = Vec::new();
+    for series in kernels {
+        let kernel = kernel::fetch(&mut mirror, &folder, *series, args.refresh)
+            .with_context(|| format!("getting a Debian kernel {series}"))?;
+        let plan = Plan {
+            modules: kernel
+                .modules
+                .iter()
+                .map(|module| module.inside.clone())
+                .collect(),
+            env: payload.env(args.show),
+            tests: payload.tests(&args.rungs, &args.filters),
+        };
+        if plan.tests.is_empty() {
+            bail!("no test is called like that: {:?}", args.filters);
+        }
+        let initrd = folder.join("initrd.cpio");
+        initramfs::write(&initrd, &payload, &kernel, &plan)?;
+        let log = folder.join(format!("console-{series}.log"));
+        eprintln!(
+            "Linux {} with {} tests, console in {}",
+            kernel.release,
+            plan.tests.len(),
+            log.display()
+        );
+        let run = qemu::boot(&kernel.image, &initrd, &plan, &log)?;
+        rows.extend(
+            args.rungs
+                .iter()
+                .map(|rung| Row::new(*series, *rung, &kernel.release, &plan, &run)),
+        );
+    }
+    print!("{}", table::render(&rows));
+    let bad = rows.iter().filter(|row| !row.passed()).count();
+    if bad > 0 {
+        bail!("{bad} of {} lines of the table did not pass", rows.len());
+    }
+    Ok(())
+}
+
+/// What is fetched and made stands in the target folder, below `vm`.
+fn folder() -> Result<PathBuf> {
+    let release = crate::process::release_dir()?;
+    let folder = release.parent().unwrap_or(&release).join("vm");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("making the folder {}", folder.display()))?;
+    Ok(folder)
+}

@@ -1,0 +1,270 @@
+//! What is built to run in the machines: the init, the tracer and the end-to-end suite, all without shared libraries.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use vm_init::plan::Test;
+
+use super::{command::stdout, rung::Rung};
+use crate::process::{cargo, shown};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const STATIC: &str = "-C target-feature=+crt-static";
+const SUITE: &str = "tcptrace-tests";
+
+/// Where the tracer stands in the machines.
+const TCPTRACE: &str = "/usr/bin/tcptrace";
+
+/// Time limits. A machine is about 28 times slower than its host.
+const CHECK_LIMIT: Duration = Duration::from_secs(120);
+const SUITE_LIMIT: Duration = Duration::from_secs(300);
+
+/// How much is tested on each kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(super) enum Depth {
+    /// The machine alone: it boots, and a TCP connection works.
+    Boot,
+    /// One traced connection, too.
+    Smoke,
+    /// The end-to-end suite, too.
+    Suite,
+}
+
+/// A file that was built, and where it goes.
+pub(super) struct Built {
+    pub(super) file: PathBuf,
+    pub(super) inside: String,
+}
+
+/// Everything that was built.
+pub(super) struct Payload {
+    pub(super) built: Vec<Built>,
+    checks: &'static [&'static str],
+    /// Path inside the machine, name of the test binary, its tests.
+    suites: Vec<(String, String, Vec<String>)>,
+}
+
+/// Builds it.
+pub(super) fn build(depth: Depth) -> Result<Payload> {
+    let mut built = vec![Built {
+        file: program("vm-init")?,
+        inside: "/init".to_owned(),
+    }];
+    let mut suites = Vec::new();
+    if depth >= Depth::Smoke {
+        built.push(Built {
+            file: program("tcptrace")?,
+            inside: TCPTRACE.to_owned(),
+        });
+    }
+    if depth >= Depth::Suite {
+        for artifact in artifacts(&["test", "--no-run", "--package", SUITE])? {
+            if artifact.is_test {
+                let inside = format!("/vm/tests/{}", artifact.name);
+                suites.push((
+                    inside.clone(),
+                    artifact.name,
+                    tests_of(&artifact.executable)?,
+                ));
+                built.push(Built {
+                    file: artifact.executable,
+                    inside,
+                });
+            } else {
+                // A test finds a helper program of its package under the path where cargo has built it.
+                let inside = artifact.executable.display().to_string();
+                built.push(Built {
+                    file: artifact.executable,
+                    inside,
+                });
+            }
+        }
+    }
+    let checks: &[_] = if depth == Depth::Boot {
+        &["loopback"]
+    } else {
+        &["loopback", "states"]
+    };
+    Ok(Payload {
+        built,
+        checks,
+        suites,
+    })
+}
+
+impl Payload {
+    /// The environment of every test.
+    pub(super) fn env(&self, show: bool) -> Vec<(String, String)> {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        vec![
+            pair("PATH", "/usr/sbin:/usr/bin"),
+            pair("HOME", "/tmp"),
+            pair("RUST_BACKTRACE", "1"),
+            pair("TCPTRACE_BIN", TCPTRACE),
+            pair("VM_SHOW", if show { "1" } else { "0" }),
+        ]
+    }
+
+    /// The tests whose name holds one of the filters, all of them without a filter, on each rung.
+    pub(super) fn tests(&self, rungs: &[Rung], filters: &[String]) -> Vec<Test> {
+        let mut tests = Vec::new();
+        for rung in rungs {
+            let mut add = |name: String, timeout, argv: &[&str]| {
+                if filters.is_empty() || filters.iter().any(|filter| name.contains(filter)) {
+                    let argv = argv.iter().map(|argument| (*argument).to_owned()).collect();
+                    tests.push(Test {
+                        name,
+                        rung: rung.to_string(),
+                        timeout,
+                        argv,
+                    });
+                }
+            };
+            for check in self.checks {
+                add(
+                    format!("init::{check}"),
+                    CHECK_LIMIT,
+                    &["/init", "check", check],
+                );
+            }
+            for (program, suite, names) in &self.suites {
+                for name in names {
+                    let argv = [
+                        program.as_str(),
+                        "--exact",
+                        name,
+                        "--nocapture",
+                        "--test-threads=1",
+                    ];
+                    add(format!("{suite}::{name}"), SUITE_LIMIT, &argv);
+                }
+            }
+        }
+        tests
+    }
+}
+
+/// An executable that cargo has built.
+#[derive(Debug, PartialEq, Eq)]
+struct Artifact {
+    name: String,
+    executable: PathBuf,
+    is_test: bool,
+}
+
+fn program(name: &str) -> Result<PathBuf> {
+    let found = artifacts(&["build", "--package", name, "--bin", name])?;
+    let program = found.into_iter().find(|artifact| artifact.name == name);
+    Ok(program
+        .with_context(|| format!("cargo built no {name}"))?
+        .executable)
+}
+
+/// Builds without shared libraries and returns the executables.
+fn artifacts(arguments: &[&str]) -> Result<Vec<Artifact>> {
+    let mut command = cargo();
+    command
+        .args(arguments)
+        .args([
+            "--release",
+            "--target",
+            TARGET,
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        // Only for this target: build scripts and macros stay as they are. RUSTFLAGS would take its place.
+        .env(
+            format!(
+                "CARGO_TARGET_{}_RUSTFLAGS",
+                TARGET.to_uppercase().replace('-', "_")
+            ),
+            STATIC,
+        )
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .stderr(Stdio::inherit());
+    let shown = shown(&command);
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run `{shown}`"))?;
+    ensure!(
+        output.status.success(),
+        "`{shown}` failed ({})",
+        output.status
+    );
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(artifact)
+        .collect())
+}
+
+/// Reads one of cargo's messages.
+fn artifact(line: &str) -> Option<Artifact> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    Some(Artifact {
+        name: message["target"]["name"].as_str()?.to_owned(),
+        executable: PathBuf::from(message["executable"].as_str()?),
+        is_test: message["profile"]["test"].as_bool()?,
+    })
+}
+
+/// The tests of a test binary. They run one by one, so that one that hangs takes no other with it.
+fn tests_of(binary: &Path) -> Result<Vec<String>> {
+    let text = stdout(Command::new(binary).args(["--list", "--format", "terse"]))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .map(str::to_owned)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_found_among_cargos_messages() {
+        let test = r#"{"reason":"compiler-artifact","target":{"name":"states"},"profile":{"test":true},"executable":"/t/states-1"}"#;
+        let expected = Artifact {
+            name: "states".to_owned(),
+            executable: "/t/states-1".into(),
+            is_test: true,
+        };
+        assert_eq!(artifact(test), Some(expected));
+        let library = r#"{"reason":"compiler-artifact","target":{"name":"a"},"profile":{"test":false},"executable":null}"#;
+        assert_eq!(artifact(library), None);
+        assert_eq!(artifact("warning: text"), None);
+    }
+
+    #[test]
+    fn a_filter_picks_tests_by_a_part_of_their_name_on_every_rung() {
+        let payload = Payload {
+            built: Vec::new(),
+            checks: &["loopback", "states"],
+            suites: vec![(
+                "/vm/tests/resets".to_owned(),
+                "resets".to_owned(),
+                vec!["sent".to_owned()],
+            )],
+        };
+        let names = |filters: &[&str]| -> Vec<String> {
+            let filters: Vec<String> = filters.iter().map(|filter| (*filter).to_owned()).collect();
+            payload
+                .tests(&[Rung::Auto, Rung::Kprobe], &filters)
+                .into_iter()
+                .map(|test| test.rung + " " + &test.name)
+                .collect()
+        };
+        assert_eq!(
+            names(&["sent"]),
+            ["auto resets::sent", "kprobe resets::sent"]
+        );
+        assert_eq!(names(&[]).len(), 6);
+        assert!(names(&["nothing"]).is_empty());
+    }
+}

@@ -1,0 +1,218 @@
+//! The table at the end: one line per kernel and rung, and below it what did not pass.
+
+use std::fmt::Write as _;
+
+use vm_init::{plan::Plan, report::Outcome};
+
+use super::{console::Ending, qemu::Run, rung::Rung, series::Series};
+
+/// tcptrace's exit code when the kernel refuses what it needs.
+const REFUSED: i32 = 3;
+
+/// What one rung did on one kernel.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    series: Series,
+    release: String,
+    rung: Rung,
+    planned: usize,
+    passed: usize,
+    refused: bool,
+    ending: Ending,
+    /// In words, one line each.
+    complaints: Vec<String>,
+    seconds: u64,
+}
+
+impl Row {
+    /// Reads the rung's part of a run.
+    pub(super) fn new(series: Series, rung: Rung, release: &str, plan: &Plan, run: &Run) -> Self {
+        let name = rung.to_string();
+        let results = || {
+            run.console
+                .results
+                .iter()
+                .filter(|result| result.rung == name)
+        };
+        let mut complaints: Vec<String> = results()
+            .filter(|result| result.outcome != Outcome::Passed)
+            .map(|result| {
+                format!(
+                    "{} ({}, {:.1} s)",
+                    result.name,
+                    result.outcome,
+                    result.took.as_secs_f64()
+                )
+            })
+            .collect();
+        if let Some((_, test)) = run
+            .console
+            .running
+            .as_ref()
+            .filter(|(rung, _)| *rung == name)
+        {
+            complaints.push(format!("{test} did not end"));
+        }
+        complaints.extend(
+            run.console
+                .faults
+                .iter()
+                .map(|fault| format!("kernel: {fault}")),
+        );
+        complaints.extend(run.console.notes.iter().map(|note| format!("init: {note}")));
+        match &run.console.release {
+            Some(running) if running != release => {
+                complaints.push(format!("the running kernel is {running}"))
+            }
+            Some(_) => {}
+            None => complaints.push("the init did not start".to_owned()),
+        }
+        Self {
+            series,
+            release: release.to_owned(),
+            rung,
+            planned: plan.tests.iter().filter(|test| test.rung == name).count(),
+            passed: results()
+                .filter(|result| result.outcome == Outcome::Passed)
+                .count(),
+            refused: results().any(|result| result.outcome == Outcome::Failed(REFUSED)),
+            ending: run.ending,
+            complaints,
+            seconds: run.took.as_secs(),
+        }
+    }
+
+    /// All is well, or the kernel is too old for the rung.
+    pub(super) fn passed(&self) -> bool {
+        let too_old = self.refused && self.series < self.rung.minimum();
+        self.ending == Ending::Done
+            && ((self.passed == self.planned && self.complaints.is_empty()) || too_old)
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.ending {
+            _ if self.passed() && self.refused => "too old",
+            _ if self.passed() => "passed",
+            Ending::Hung => "HUNG",
+            Ending::Stopped => "STOPPED",
+            Ending::Done if self.refused => "REFUSED",
+            Ending::Done => "FAILED",
+        }
+    }
+}
+
+/// The table, and below it what each line complains about.
+pub(super) fn render(rows: &[Row]) -> String {
+    let width = rows
+        .iter()
+        .map(|row| row.release.len())
+        .max()
+        .unwrap_or(0)
+        .max("release".len());
+    let mut text = format!(
+        "{:<7} {:<width$} {:<11} {:<8} {:>9} {:>6}\n",
+        "kernel", "release", "rung", "result", "tests", "time"
+    );
+    for row in rows {
+        let tests = format!("{}/{}", row.passed, row.planned);
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            text,
+            "{:<7} {:<width$} {:<11} {:<8} {tests:>9} {:>4} s",
+            row.series,
+            row.release,
+            row.rung,
+            row.verdict(),
+            row.seconds
+        );
+    }
+    for row in rows.iter().filter(|row| !row.complaints.is_empty()) {
+        let _ = writeln!(text, "\n{} {}:", row.series, row.rung);
+        for complaint in &row.complaints {
+            let _ = writeln!(text, "  {complaint}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use vm_init::plan::Test;
+
+    use super::{super::console::Console, *};
+
+    const SERIES: Series = Series {
+        major: 6,
+        minor: 12,
+    };
+
+    fn row(console: &str, ending: Ending) -> Row {
+        let test = Test {
+            name: "states".to_owned(),
+            rung: "auto".to_owned(),
+            timeout: Duration::from_secs(1),
+            argv: vec!["/init".to_owned()],
+        };
+        let plan = Plan {
+            tests: vec![test],
+            ..Plan::default()
+        };
+        let mut run = Run {
+            console: Console::default(),
+            ending,
+            took: Duration::from_secs(7),
+        };
+        for line in console.lines() {
+            run.console.take(line);
+        }
+        Row::new(SERIES, Rung::Auto, "6.12.1", &plan, &run)
+    }
+
+    const PASSED: &str =
+        "@vm booted 6.12.1\n@vm begin auto states\n@vm end auto passed 5 states\n@vm done 1 0\n";
+
+    #[test]
+    fn a_run_without_complaints_passes() {
+        let row = row(PASSED, Ending::Done);
+        assert!(row.passed());
+        let expected = "\
+kernel  release rung        result       tests   time
+6.12    6.12.1  auto        passed         1/1    7 s
+";
+        assert_eq!(render(&[row]), expected);
+    }
+
+    #[test]
+    fn a_complaint_of_the_kernel_fails_the_line_though_all_tests_passed() {
+        let row = row(
+            &format!("{PASSED}[    3.1] WARNING: CPU: 0\n"),
+            Ending::Done,
+        );
+        assert!(!row.passed());
+        assert!(render(&[row]).contains("kernel: WARNING: CPU: 0"));
+    }
+
+    #[test]
+    fn a_rung_refused_where_it_should_be_is_told_apart() {
+        let row = row(
+            "@vm booted 6.12.1\n@vm end auto exit=3 5 states\n@vm done 0 1\n",
+            Ending::Done,
+        );
+        assert_eq!((row.passed(), row.verdict()), (false, "REFUSED"));
+    }
+
+    #[test]
+    fn a_hang_names_its_test_and_a_stop_is_no_pass() {
+        let row_hung = row("@vm booted 6.12.1\n@vm begin auto states\n", Ending::Hung);
+        assert_eq!(row_hung.verdict(), "HUNG");
+        assert!(render(&[row_hung]).contains("states did not end"));
+        assert_eq!(row("", Ending::Stopped).verdict(), "STOPPED");
+    }
+
+    #[test]
+    fn another_kernel_than_the_one_that_was_unpacked_is_no_pass() {
+        assert!(!row(&PASSED.replace("6.12.1", "6.18.1"), Ending::Done).passed());
+    }
+}
