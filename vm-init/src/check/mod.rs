@@ -1,6 +1,7 @@
 //! The tests that the init carries itself: what must hold before the end-to-end suite has a meaning.
 
 mod loopback;
+mod network;
 mod peers;
 mod states;
 mod watch;
@@ -13,9 +14,10 @@ pub(crate) use self::watch::Refused;
 pub(crate) fn run(name: &str) -> Result<()> {
     match name {
         "loopback" => loopback::run(),
+        "network" => network::run(),
         "states" => states::run(),
         // The other process of `states`.
         "serve" => peers::serve(),
-        _ => bail!("no check is called {name:?}; there are: loopback, states"),
+        _ => bail!("no check is called {name:?}; there are: loopback, network, states"),
     }
 }

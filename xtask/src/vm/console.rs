@@ -17,11 +17,13 @@ pub(super) enum Ending {
 
 /// A test that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Result {
+pub(super) struct TestResult {
     pub(super) rung: String,
     pub(super) name: String,
     pub(super) outcome: Outcome,
     pub(super) took: Duration,
+    /// Its output says that the kernel has no module for what it wanted.
+    pub(super) lacked_module: bool,
 }
 
 /// What a console has said so far.
@@ -29,9 +31,11 @@ pub(super) struct Result {
 pub(super) struct Console {
     /// `uname -r` of the running kernel.
     pub(super) release: Option<String>,
-    pub(super) results: Vec<Result>,
+    pub(super) results: Vec<TestResult>,
     /// The test that runs: rung and name.
     pub(super) running: Option<(String, String)>,
+    /// The running test's output says so.
+    lacks_module: bool,
     /// What the init could not do.
     pub(super) notes: Vec<String>,
     /// The kernel's complaints: the first line of each.
@@ -53,6 +57,13 @@ const FAULTS: &[&str] = &[
     "soft lockup",
 ];
 
+/// What `ip` and `nft` print when the kernel knows neither a veth pair nor rules.
+const LACKING: &[&str] = &[
+    "Unknown device type",
+    "Could not process rule: Operation not supported",
+    "Unable to initialize Netlink socket: Protocol not supported",
+];
+
 impl Console {
     /// Takes a line; true when it is one of the report's, so the machine gets on.
     pub(super) fn take(&mut self, line: &str) -> bool {
@@ -62,12 +73,16 @@ impl Console {
             {
                 self.faults.push(text.to_owned());
             }
+            self.lacks_module |= LACKING.iter().any(|text| line.contains(text));
             return false;
         };
         match report {
             Line::Booted { release } => self.release = Some(release),
             Line::Note { text } => self.notes.push(text),
-            Line::Begin { rung, name } => self.running = Some((rung, name)),
+            Line::Begin { rung, name } => {
+                self.running = Some((rung, name));
+                self.lacks_module = false;
+            }
             Line::End {
                 rung,
                 name,
@@ -75,11 +90,12 @@ impl Console {
                 took,
             } => {
                 self.running = None;
-                self.results.push(Result {
+                self.results.push(TestResult {
                     rung,
                     name,
                     outcome,
                     took,
+                    lacked_module: self.lacks_module,
                 });
             }
             Line::Done { .. } => self.done = true,
@@ -156,5 +172,19 @@ mod tests {
             Some(("kprobe".to_owned(), "retransmits::rto".to_owned()))
         );
         assert!(!console.done);
+    }
+
+    #[test]
+    fn a_test_without_its_module_is_known_and_the_next_one_is_not_confused() {
+        let console = console(
+            "@vm begin auto one\n    Error: Unknown device type.\n@vm end auto exit=101 5 one\n\
+             @vm begin auto two\n    other\n@vm end auto exit=101 5 two\n",
+        );
+        let lacked: Vec<bool> = console
+            .results
+            .iter()
+            .map(|result| result.lacked_module)
+            .collect();
+        assert_eq!(lacked, [true, false]);
     }
 }

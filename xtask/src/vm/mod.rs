@@ -30,6 +30,7 @@ use self::{
     series::{ALL, REPRESENTATIVE, Series},
     table::Row,
 };
+use crate::setup::{self, Scope};
 
 /// Runs the tests on other Linux releases, each in a virtual machine.
 #[derive(Debug, clap::Args)]
@@ -70,6 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         &args.kernels
     };
     let folder = folder()?;
+    setup::ensure(Scope::Test)?;
     qemu::ensure_installed()?;
     let payload = payload::build(args.tests)?;
 
@@ -114,10 +116,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What is fetched and made stands in the target folder, below `vm`.
+/// What is fetched and made stands in the target folder, below `vm`. xtask itself lies in `debug` of the same folder.
 fn folder() -> Result<PathBuf> {
-    let release = crate::process::release_dir()?;
-    let folder = release.parent().unwrap_or(&release).join("vm");
+    let xtask = std::env::current_exe().context("cannot find the path of xtask itself")?;
+    let target = xtask
+        .ancestors()
+        .nth(2)
+        .context("xtask lies outside a target folder")?;
+    let folder = target.join("vm");
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("making the folder {}", folder.display()))?;
     Ok(folder)

@@ -27,7 +27,7 @@ const SUITE_LIMIT: Duration = Duration::from_secs(300);
 /// How much is tested on each kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(super) enum Depth {
-    /// The machine alone: it boots, and a TCP connection works.
+    /// The machine alone: it boots, and what the tests build on works.
     Boot,
     /// One traced connection, too.
     Smoke,
@@ -86,9 +86,9 @@ pub(super) fn build(depth: Depth) -> Result<Payload> {
         }
     }
     let checks: &[_] = if depth == Depth::Boot {
-        &["loopback"]
+        &["loopback", "network"]
     } else {
-        &["loopback", "states"]
+        &["loopback", "network", "states"]
     };
     Ok(Payload {
         built,

@@ -4,7 +4,12 @@ use std::fmt::Write as _;
 
 use vm_init::{plan::Plan, report::Outcome};
 
-use super::{console::Ending, qemu::Run, rung::Rung, series::Series};
+use super::{
+    console::{Ending, TestResult},
+    qemu::Run,
+    rung::Rung,
+    series::Series,
+};
 
 /// tcptrace's exit code when the kernel refuses what it needs.
 const REFUSED: i32 = 3;
@@ -17,6 +22,8 @@ pub(super) struct Row {
     rung: Rung,
     planned: usize,
     passed: usize,
+    /// They need a kernel module, and the mirror has none for this kernel.
+    left_out: Vec<String>,
     refused: bool,
     ending: Ending,
     /// In words, one line each.
@@ -34,8 +41,12 @@ impl Row {
                 .iter()
                 .filter(|result| result.rung == name)
         };
+        // Only where there are no modules at all: a module that does not do its work is a failure.
+        let left_out = |result: &TestResult| {
+            plan.modules.is_empty() && result.lacked_module && result.outcome != Outcome::Passed
+        };
         let mut complaints: Vec<String> = results()
-            .filter(|result| result.outcome != Outcome::Passed)
+            .filter(|result| result.outcome != Outcome::Passed && !left_out(result))
             .map(|result| {
                 format!(
                     "{} ({}, {:.1} s)",
@@ -75,6 +86,10 @@ impl Row {
             passed: results()
                 .filter(|result| result.outcome == Outcome::Passed)
                 .count(),
+            left_out: results()
+                .filter(|result| left_out(result))
+                .map(|result| result.name.clone())
+                .collect(),
             refused: results().any(|result| result.outcome == Outcome::Failed(REFUSED)),
             ending: run.ending,
             complaints,
@@ -86,7 +101,8 @@ impl Row {
     pub(super) fn passed(&self) -> bool {
         let too_old = self.refused && self.series < self.rung.minimum();
         self.ending == Ending::Done
-            && ((self.passed == self.planned && self.complaints.is_empty()) || too_old)
+            && ((self.passed + self.left_out.len() == self.planned && self.complaints.is_empty())
+                || too_old)
     }
 
     fn verdict(&self) -> &'static str {
@@ -126,6 +142,14 @@ pub(super) fn render(rows: &[Row]) -> String {
             row.seconds
         );
     }
+    for row in rows.iter().filter(|row| !row.left_out.is_empty()) {
+        let names = row.left_out.join(", ");
+        let _ = writeln!(
+            text,
+            "\n{} {} left out, no kernel modules to be had: {names}",
+            row.series, row.rung
+        );
+    }
     for row in rows.iter().filter(|row| !row.complaints.is_empty()) {
         let _ = writeln!(text, "\n{} {}:", row.series, row.rung);
         for complaint in &row.complaints {
@@ -149,6 +173,10 @@ mod tests {
     };
 
     fn row(console: &str, ending: Ending) -> Row {
+        row_with(&[], console, ending)
+    }
+
+    fn row_with(modules: &[&str], console: &str, ending: Ending) -> Row {
         let test = Test {
             name: "states".to_owned(),
             rung: "auto".to_owned(),
@@ -156,6 +184,7 @@ mod tests {
             argv: vec!["/init".to_owned()],
         };
         let plan = Plan {
+            modules: modules.iter().map(|module| (*module).to_owned()).collect(),
             tests: vec![test],
             ..Plan::default()
         };
@@ -214,5 +243,17 @@ kernel  release rung        result       tests   time
     #[test]
     fn another_kernel_than_the_one_that_was_unpacked_is_no_pass() {
         assert!(!row(&PASSED.replace("6.12.1", "6.18.1"), Ending::Done).passed());
+    }
+
+    #[test]
+    fn what_lacks_a_module_is_left_out_where_there_are_none_and_fails_elsewhere() {
+        let console = PASSED
+            .replace("auto passed 5 states", "auto exit=101 5 states")
+            .replace("@vm end", "    Error: Unknown device type.\n@vm end");
+        let without = row(&console, Ending::Done);
+        assert!(without.passed());
+        assert!(render(&[without]).contains("left out, no kernel modules to be had: states"));
+        let with = row_with(&["veth.ko"], &console, Ending::Done);
+        assert!(!with.passed());
     }
 }
