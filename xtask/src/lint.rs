@@ -45,7 +45,8 @@ fn kernel_side(deny_warnings: &[&str]) -> Result<()> {
     command
         .current_dir(workspace())
         .args(["clippy", "--release", "--package", "tracer-ebpf"])
-        .args(["--target", TARGET, "--target-dir", "target/lint-ebpf"]);
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(process::release_dir()?.with_file_name("lint-ebpf"));
     if matches!(rust, Rust::Nightly) {
         command.args(["-Z", "build-std=core"]);
     } else {
