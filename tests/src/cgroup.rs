@@ -7,10 +7,11 @@ use std::{
 
 use crate::require_root;
 
-/// A control group of the test's own, removed with its parents when the test ends.
+/// A control group of the test's own, removed with the parents that it made when the test ends.
 pub struct Cgroup {
     root: PathBuf,
     path: PathBuf,
+    made: Vec<PathBuf>,
 }
 
 impl Cgroup {
@@ -24,9 +25,15 @@ impl Cgroup {
             .find(|words| words[2] == "cgroup2")
             .map(|words| PathBuf::from(words[1]))
             .expect("this test needs a cgroup2 mount: mount -t cgroup2 none /sys/fs/cgroup/unified");
-        let path = root.join(name);
-        fs::create_dir_all(&path).expect("make a control group");
-        Self { root, path }
+        let mut group = Self { path: root.clone(), root, made: vec![] };
+        for part in Path::new(name) {
+            group.path.push(part);
+            match fs::create_dir(&group.path) {
+                Ok(()) => group.made.push(group.path.clone()),
+                Err(error) => assert!(group.path.is_dir(), "make {}: {error}", group.path.display()),
+            }
+        }
+        group
     }
 
     /// Moves a process into the group.
@@ -48,7 +55,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // A process that was just killed may be in its group for a moment more.
-        for folder in self.path.ancestors().take_while(|folder| **folder != *self.root) {
+        for folder in self.made.iter().rev() {
             for _ in 0..400 {
                 match fs::remove_dir(folder) {
                     Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {

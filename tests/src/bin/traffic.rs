@@ -9,6 +9,7 @@ use std::{
         fd::{AsRawFd as _, FromRawFd as _},
         unix::net::UnixDatagram,
     },
+    time::Duration,
 };
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
@@ -23,6 +24,11 @@ struct Sockets {
 }
 
 fn main() {
+    // `traffic once ADDRESS` connects and is gone.
+    if let [_, _, address] = &std::env::args().collect::<Vec<_>>()[..] {
+        let connected = sockets::connect(address).is_ok();
+        std::process::exit(i32::from(!connected));
+    }
     let mut sockets = Sockets::default();
     println!("ok");
     for line in io::stdin().lock().lines() {
@@ -49,6 +55,26 @@ impl Sockets {
             "accept" => {
                 let (stream, peer) = self.listener(number(1)).accept()?;
                 Ok(vec![self.keep(stream), peer.port().into()])
+            }
+            // accept_many LISTENER N
+            "accept_many" => (0..number(2))
+                .try_for_each(|_| {
+                    let (stream, _) = self.listener(number(1)).accept()?;
+                    self.keep(stream);
+                    Ok(())
+                })
+                .map(|()| vec![]),
+            // accept_waiting LISTENER -> the ports of all peers that wait
+            "accept_waiting" => self.accept_waiting(number(1)),
+            // serve LISTENER N: accept and close, churn ADDRESS N: connect and close when the peer has
+            "serve" => (0..number(2)).try_for_each(|_| self.listener(number(1)).accept().map(drop)).map(|()| vec![]),
+            "churn" => (0..number(2))
+                .try_for_each(|_| sockets::connect(words[1])?.read_to_end(&mut vec![]).map(drop))
+                .map(|()| vec![]),
+            // user_timeout STREAM MILLISECONDS
+            "user_timeout" => {
+                let timeout = Some(Duration::from_millis(number(2) as u64));
+                socket2::SockRef::from(&*self.stream(number(1))).set_tcp_user_timeout(timeout).map(|()| vec![])
             }
             // connect ADDRESS -> stream, its own port
             "connect" => self.keep_stream(sockets::connect(words[1])?),
@@ -125,6 +151,16 @@ impl Sockets {
         let port = listener.local_addr()?.port();
         self.listeners.push(Some(listener));
         Ok(vec![self.listeners.len() as u64 - 1, port.into()])
+    }
+
+    fn accept_waiting(&mut self, listener: usize) -> io::Result<Vec<u64>> {
+        self.listener(listener).set_nonblocking(true)?;
+        let mut ports = vec![];
+        while let Ok((stream, peer)) = self.listener(listener).accept() {
+            ports.push(peer.port().into());
+            self.keep(stream);
+        }
+        Ok(ports)
     }
 
     fn storm(&mut self, call: &str, times: usize, listener: usize) -> io::Result<Vec<u64>> {

@@ -1,0 +1,146 @@
+//! The books balance, and totals stay exact, when events are lost on purpose.
+
+use serde_json::Value;
+use tcptrace_tests::{Ended, Netns, Trace, Traffic, Veth, events::Event, sockets};
+
+fn number(row: &Value, term: &str) -> u64 {
+    match term.strip_prefix("lost.") {
+        Some(kind) => row["lost"][kind].as_u64().unwrap(),
+        None => row[term].as_u64().unwrap(),
+    }
+}
+
+/// `number` connections that the server closes first: ten transitions each, whatever their order.
+fn churn(server: &mut Traffic, client: &mut Traffic, port: u64, number: u64) {
+    server.say(&format!("serve 0 {number}"));
+    client.ok(&format!("churn 127.0.0.1:{port} {number}"));
+    server.ok_heard();
+}
+
+/// A ring of a page cannot hold a flood: what is missing is counted, and the totals are right.
+#[test]
+fn an_overrun_ring_loses_events_but_no_totals() {
+    const CONNECTIONS: u64 = 20_000;
+    let netns = Netns::new();
+    let (mut server, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
+    let port = server.ok("listen 127.0.0.1:0 1024")[1];
+    let trace = Trace::start(&netns, &["--events", "all", "--ring-size", "4096"]).may_lose();
+    churn(&mut server, &mut client, port, CONNECTIONS);
+    let ended = trace.stop();
+
+    let row = ended.hook("inet_sock_set_state");
+    assert!(number(row, "lost.ring_full") > 0, "the ring must overrun: {row}");
+    // The load's own count; the hook sees other namespaces too, which the filter keeps out.
+    let transitions = CONNECTIONS * 10;
+    let ours = number(row, "emitted") + number(row, "aggregated") + number(row, "lost.ring_full") + number(row, "lost.map_full");
+    assert!(ours <= transitions, "{ours} of {transitions}: {row}");
+    assert!(ours + number(row, "skipped") >= transitions, "{ours} of {transitions}: {row}");
+    assert!(number(row, "entered") + number(row, "skipped") >= transitions);
+    // What was emitted came out.
+    assert_eq!(ended.of("state").len() as u64, number(row, "emitted"), "{row}");
+    assert_eq!(ended.end.field("events")["state"], ended.of("state").len());
+    let records = ended.hook("connection");
+    assert_eq!(ended.of("connection").len() as u64, number(records, "emitted"), "{records}");
+
+    // Both ends of each connection, whether its record came out or not.
+    let (theirs, mine) = (ended.process(server.pid()), ended.process(client.pid()));
+    if number(row, "skipped") == 0 {
+        assert_eq!(theirs["connections"], CONNECTIONS, "{theirs}");
+        assert_eq!(mine["connections"], CONNECTIONS, "{mine}");
+    }
+    assert!(theirs["connections"].as_u64().unwrap() + number(row, "skipped") >= CONNECTIONS);
+    assert!(mine["connections"].as_u64().unwrap() + number(row, "skipped") >= CONNECTIONS);
+
+    // The loss is told while it happens, by hook, and adds up.
+    let told = |hook: &str| -> u64 {
+        let lost = ended.of("lost").into_iter();
+        let lost = lost.filter(|event| event.text("hook") == hook && event.text("reason") == "ring_full");
+        lost.map(|event| event.num("count") as u64).sum()
+    };
+    assert_eq!(told("inet_sock_set_state"), number(row, "lost.ring_full"));
+    assert_eq!(told("connection"), number(records, "lost.ring_full"));
+    let processes = ended.end.field("processes").as_array().unwrap();
+    let by_process: u64 = processes.iter().map(|row| row["lost"].as_u64().unwrap()).sum();
+    assert_eq!(by_process, number(row, "lost.ring_full") + number(records, "lost.ring_full"), "each loss has its process");
+    assert!(ended.summary.contains("lost"), "{}", ended.summary);
+}
+
+/// A flood fills the ring of states; EMFILE, retransmits and overflows have a ring of their own.
+#[test]
+fn a_flood_loses_no_rare_event() {
+    let veth = Veth::new();
+    veth.near.sysctl("net.ipv4.tcp_max_tw_buckets", "50");
+    let (mut server, mut client) = (Traffic::start(&veth.near), Traffic::start(&veth.near));
+    let port = server.ok("listen 127.0.0.1:0 1024")[1];
+    let (mut far, mut sender) = (Traffic::start(&veth.far), Traffic::start(&veth.near));
+    let far_port = far.ok("listen 10.99.0.2:0 16")[1];
+    sender.ok(&format!("connect {}:{far_port}", Veth::FAR));
+    far.ok("accept 0");
+    veth.far.drop_incoming("tcp flags & syn == 0 numgen random mod 100 < 5");
+    let mut full = Traffic::start(&veth.near);
+    full.ok("limit 12");
+    let before = veth.near.counter("TcpRetransSegs");
+    let trace = Trace::start(&veth.near, &["--events", "all", "--ring-size", "4096"]).may_lose();
+    server.say("serve 0 5000");
+    client.say(&format!("churn 127.0.0.1:{port} 5000"));
+    sender.say("send 0 3000000");
+    full.say("storm socket 2000");
+    far.ok("receive 0 3000000");
+    let counted = full.ok_heard()[1];
+    sender.hear();
+    client.ok_heard();
+    server.ok_heard();
+    sender.ok("close 0");
+    far.ok("close 0");
+    trace.wait_for("the sender's connection ends", |_| {
+        veth.near.ss(&["-Htan", "dst", Veth::FAR, "and", "not", "state", "time-wait"]).trim().is_empty()
+    });
+    let ended = trace.stop();
+    assert!(number(ended.hook("inet_sock_set_state"), "lost.ring_full") > 0, "the flood must overrun its ring");
+    for row in ended.hooks() {
+        if !["inet_sock_set_state", "connection"].contains(&row["hook"].as_str().unwrap()) {
+            assert_eq!(row["lost"]["ring_full"], 0, "{row}");
+        }
+    }
+    let retransmitted = veth.near.counter("TcpRetransSegs") - before;
+    assert!(retransmitted > 5, "{retransmitted}");
+    assert_eq!(ended.sum("retransmit", "segs"), retransmitted);
+    assert_eq!(ended.sum("fd_exhausted", "count"), counted);
+    let overflows = veth.near.counter("TcpExtTCPTimeWaitOverflow");
+    assert!(overflows > 1000, "{overflows}");
+    assert_eq!(ended.sum("time_wait_overflow", "count"), overflows);
+    let attributed: u64 =
+        ended.of("time_wait_overflow").iter().filter(|event| event.pid() == server.pid()).map(count).sum();
+    assert!(attributed * 100 >= overflows * 99, "{attributed} of {overflows}");
+}
+
+fn count(event: &&Event) -> u64 {
+    event.num("count") as u64
+}
+
+/// With the default sizes a churn as fast as one thread can make it loses nothing.
+#[test]
+fn the_default_ring_is_large_enough() {
+    const CONNECTIONS: u64 = 10_000;
+    let netns = Netns::new();
+    let (mut server, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
+    let port = server.ok("listen 127.0.0.1:0 1024")[1];
+    let trace = Trace::start(&netns, &[]);
+    churn(&mut server, &mut client, port, CONNECTIONS);
+    let ended = trace.stop();
+    let skipped = number(ended.hook("inet_sock_set_state"), "skipped");
+    let records = ended.of("connection").len() as u64;
+    assert!(records <= 2 * CONNECTIONS && records + skipped >= 2 * CONNECTIONS, "{records}, {skipped} skipped");
+}
+
+/// Each hook that is attached has a row, and the rows of the start and of the end agree.
+#[test]
+fn start_and_end_name_the_same_hooks() {
+    let netns = Netns::new();
+    let trace = Trace::start(&netns, &[]);
+    netns.run(|| assert!(sockets::connect("127.0.0.1:4").is_err()));
+    let ended: Ended = trace.stop();
+    for hook in ended.start.field("hooks").as_array().unwrap() {
+        assert_eq!(ended.hook(hook["hook"].as_str().unwrap())["rung"], hook["rung"]);
+    }
+}

@@ -1,0 +1,169 @@
+//! Servers with several workers: each connection has the worker that accepted it, by the servers' own word.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{Read as _, Write as _},
+    path::Path,
+    process::Stdio,
+    sync::Mutex,
+};
+
+use tcptrace_tests::{Ended, Netns, Reaped, Trace, need_program, sockets, wait};
+
+const PORT: u16 = 8080;
+
+/// Answers to `clients` times `each` requests, by the client's port.
+fn ask(netns: &Netns, clients: usize, each: usize) -> BTreeMap<i64, String> {
+    let answers = Mutex::new(BTreeMap::new());
+    netns.run(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..clients {
+                scope.spawn(|| {
+                    for _ in 0..each {
+                        let (port, answer) = get();
+                        answers.lock().unwrap().insert(port, answer);
+                    }
+                });
+            }
+        });
+    });
+    answers.into_inner().unwrap()
+}
+
+fn get() -> (i64, String) {
+    let mut stream = sockets::connect(&format!("127.0.0.1:{PORT}")).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.") && answer.contains(" 200 "), "{answer}");
+    let body = answer.rsplit("\r\n\r\n").next().unwrap().trim().to_owned();
+    (stream.local_addr().unwrap().port().into(), body)
+}
+
+fn answers(netns: &Netns) -> bool {
+    netns.run(|| std::net::TcpStream::connect(("127.0.0.1", PORT)).is_ok())
+}
+
+/// Every connection at the server's side has the process that `worker` names for the client's port.
+fn each_has_its_worker(ended: &Ended, worker: &BTreeMap<i64, u32>, comm: &str) {
+    let records: Vec<_> =
+        ended.of("connection").into_iter().filter(|event| event.num("lport") == i64::from(PORT)).collect();
+    assert_eq!(records.len(), worker.len());
+    for event in records {
+        assert_eq!(event.pid(), worker[&event.num("rport")], "{event:?}");
+        assert_eq!((event.text("owner_source"), event.text("comm"), event.text("role")), ("accept", comm, "passive"));
+    }
+    let workers: BTreeSet<_> = worker.values().collect();
+    assert!(workers.len() > 1, "the load must reach several workers: {workers:?}");
+    for pid in workers {
+        let number = worker.values().filter(|other| *other == pid).count();
+        assert_eq!(ended.process(*pid)["connections"], number);
+    }
+}
+
+fn nginx(listen: &str) {
+    let netns = Netns::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let configuration = format!(
+        "daemon off; user root; worker_processes 4; pid {pid}; error_log {error};
+         events {{ worker_connections 64; accept_mutex off; }}
+         http {{
+             log_format own '$remote_port $pid';
+             access_log {access} own;
+             client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+             uwsgi_temp_path {folder}; scgi_temp_path {folder};
+             server {{ listen {listen}; location / {{ return 200 \"$pid\"; }} }}
+         }}",
+        pid = path("pid"),
+        error = path("error"),
+        access = path("access"),
+        folder = folder.path().display(),
+    );
+    fs::write(path("conf"), configuration).unwrap();
+    let mut command = netns.command(need_program("nginx", "nginx-light"));
+    command.args(["-c", &path("conf"), "-p", &folder.path().display().to_string(), "-e", &path("error")]);
+    let server = Reaped(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let server = Gracefully(server);
+    wait::until_true("nginx answers", || answers(&netns));
+    let trace = Trace::start(&netns, &[]);
+    let answers = ask(&netns, 12, 40);
+    // nginx writes a line once a request is done, and closes the connection after that.
+    let lines = || fs::read_to_string(path("access")).unwrap();
+    wait::until_true("nginx has logged all", || lines().lines().count() >= answers.len());
+    trace.wait_for("all connections end", |events| {
+        let records = events.iter().filter(|event| event.kind() == "connection");
+        records.filter(|event| event.num("lport") == i64::from(PORT)).count() >= answers.len()
+    });
+    let ended = trace.stop();
+    drop(server);
+    let worker: BTreeMap<i64, u32> = lines()
+        .lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(port, pid)| (port.parse().unwrap(), pid.parse().unwrap()))
+        .collect();
+    assert_eq!(worker.len(), answers.len());
+    for (port, pid) in &worker {
+        assert_eq!(answers[port], pid.to_string(), "the log and the page agree");
+    }
+    each_has_its_worker(&ended, &worker, "nginx");
+}
+
+/// A server with workers: ended with SIGTERM, so that it ends them.
+struct Gracefully(Reaped);
+
+impl Drop for Gracefully {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn nginx_with_one_listener() {
+    nginx("127.0.0.1:8080");
+}
+
+/// A listener for each worker, all made by the master.
+#[test]
+fn nginx_with_reuseport() {
+    nginx("127.0.0.1:8080 reuseport");
+}
+
+#[test]
+fn gunicorn() {
+    const APPLICATION: &str = "import os, time
+def app(environ, start_response):
+    time.sleep(0.005)
+    start_response('200 OK', [('Content-Type', 'text/plain'), ('Connection', 'close')])
+    return [str(os.getpid()).encode()]
+";
+    let netns = Netns::new();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("page.py"), APPLICATION).unwrap();
+    let mut command = netns.command(need_program("gunicorn", "gunicorn"));
+    command.args(["--workers", "3", "--bind", &format!("127.0.0.1:{PORT}"), "--worker-tmp-dir"]).arg(folder.path());
+    command.arg("page:app").current_dir(folder.path()).env("PYTHONPATH", folder.path());
+    let server = Gracefully(Reaped(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()));
+    wait::until_true("gunicorn answers", || answers(&netns));
+    wait::until_true("three workers are up", || workers(server.0.id()) == 3);
+    let trace = Trace::start(&netns, &[]);
+    let answers = ask(&netns, 6, 20);
+    trace.wait_for("all connections end", |events| {
+        let records = events.iter().filter(|event| event.kind() == "connection");
+        records.filter(|event| event.num("lport") == i64::from(PORT)).count() >= answers.len()
+    });
+    let ended = trace.stop();
+    let worker = answers.iter().map(|(port, pid)| (*port, pid.parse().unwrap())).collect();
+    each_has_its_worker(&ended, &worker, "gunicorn");
+}
+
+fn workers(parent: u32) -> usize {
+    let children = format!("/proc/{parent}/task/{parent}/children");
+    if Path::new(&children).exists() {
+        return fs::read_to_string(children).unwrap().split_whitespace().count();
+    }
+    0
+}
