@@ -10,10 +10,9 @@ use std::{
 
 use tcptrace_tests::{Netns, Reaped, Trace, Traffic, events::Event, need_program, wait};
 
-/// Below the range that the kernel takes ports from, so no other traffic of the machine has it.
-const PORT: u16 = 13_579;
-/// Nobody listens here.
-const DEAD: u16 = 13_578;
+/// A test's own three ports, as `tcpstates` sees all namespaces: below the range that the kernel takes ports from, so no other
+/// traffic of the machine has them. The first is listened on, nobody listens on the others nor on the one behind the last.
+type Ports = [u16; 3];
 
 /// A transition as both tools tell it, and the addresses it belongs to.
 type Transitions = BTreeMap<[String; 4], Vec<[String; 2]>>;
@@ -26,9 +25,9 @@ struct Tcpstates {
 
 impl Tcpstates {
     /// Starts it, and waits until it shows a connect that `probe` makes.
-    fn start(probe: impl Fn()) -> Self {
+    fn start(port: u16, probe: impl Fn()) -> Self {
         // It needs tracefs, which a container may not have mounted: mount it where only tcpstates sees it.
-        const SCRIPT: &str = "mount -t tracefs none /sys/kernel/tracing; exec stdbuf -oL \"$0\" --wide";
+        const SCRIPT: &str = "[ -e /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing; exec stdbuf -oL \"$0\" --wide";
         let mut command = std::process::Command::new(need_program("unshare", "util-linux"));
         command.args(["--mount", "sh", "-c", SCRIPT]).arg(need_program("tcpstates", "libbpf-tools"));
         let mut child = Reaped(command.stdout(Stdio::piped()).spawn().unwrap());
@@ -39,17 +38,22 @@ impl Tcpstates {
         let started = Self { child, lines, reader: Some(reader) };
         wait::until_true("tcpstates shows a connect", || {
             probe();
-            started.lines.lock().unwrap().iter().any(|line| line.contains("SYN_SENT"))
+            started.shows(port)
         });
         started
     }
 
-    /// The transitions that have one of the two ports, after a last connect (`probe`) has shown.
-    fn stop(mut self, last_port: u16, probe: impl Fn()) -> Transitions {
-        let shown = |line: &String| line.split_whitespace().nth_back(4) == Some(&last_port.to_string());
+    /// Whether a line with this remote port has come.
+    fn shows(&self, port: u16) -> bool {
+        let port = port.to_string();
+        self.lines.lock().unwrap().iter().any(|line| line.split_whitespace().nth_back(4) == Some(&port))
+    }
+
+    /// The transitions that have one of `ports`, after a last connect (`probe`) has shown.
+    fn stop(mut self, ports: &[u16], last: u16, probe: impl Fn()) -> Transitions {
         wait::until_true("tcpstates shows the last connect", || {
             probe();
-            self.lines.lock().unwrap().iter().any(shown)
+            self.shows(last)
         });
         self.child.kill().unwrap();
         self.reader.take().unwrap().join().unwrap();
@@ -57,7 +61,7 @@ impl Tcpstates {
         for line in self.lines.lock().unwrap().iter() {
             let words: Vec<&str> = line.split_whitespace().collect();
             let [_, _, _, .., laddr, lport, raddr, rport, old, "->", new, _] = &words[..] else { continue };
-            if ![PORT, DEAD].iter().any(|port| [lport, rport].contains(&&&*port.to_string())) {
+            if !ports.iter().any(|port| [lport, rport].contains(&&&*port.to_string())) {
                 continue;
             }
             let key = [laddr, lport, raddr, rport].map(|word| word.to_string());
@@ -91,15 +95,15 @@ fn refuse(netns: &Netns, port: u16) {
     netns.run(|| assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err()));
 }
 
-fn same(address: &str, mapped: bool) {
+fn same(address: &str, mapped: bool, [port, dead, probe]: Ports) {
     let netns = Netns::new();
-    let tcpstates = Tcpstates::start(|| refuse(&netns, 4));
-    let ports = [PORT.to_string(), DEAD.to_string()];
+    let tcpstates = Tcpstates::start(probe, || refuse(&netns, probe));
+    let ports = [port.to_string(), dead.to_string()];
     let trace = Trace::start(&netns, &["--events", "state", "--port", &ports[0], "--port", &ports[1]]);
     let (mut server, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
-    server.ok(&format!("listen {address}:{PORT} 16"));
+    server.ok(&format!("listen {address}:{port} 16"));
     for at in 0..40 {
-        client.ok(&format!("connect {address}:{PORT}"));
+        client.ok(&format!("connect {address}:{port}"));
         server.ok("accept 0");
         match at % 4 {
             // The client closes first, the server does, the client resets, the server does with data unread.
@@ -123,11 +127,11 @@ fn same(address: &str, mapped: bool) {
                 client.ok(&format!("close {at}"));
             }
         }
-        assert_eq!(client.error(&format!("connect {address}:{DEAD}")), "ECONNREFUSED");
+        assert_eq!(client.error(&format!("connect {address}:{dead}")), "ECONNREFUSED");
     }
     server.ok("close_listener 0");
     let ended = trace.stop();
-    let theirs = tcpstates.stop(5, || refuse(&netns, 5));
+    let theirs = tcpstates.stop(&[port, dead], probe + 1, || refuse(&netns, probe + 1));
     let ours = ours(&ended.events, mapped);
     let number: usize = theirs.values().map(Vec::len).sum();
     assert!(number >= 40 * 10, "tcpstates shows {number} transitions");
@@ -140,15 +144,15 @@ fn same(address: &str, mapped: bool) {
 
 #[test]
 fn same_transitions_ipv4() {
-    same("127.0.0.1", false);
+    same("127.0.0.1", false, [13_570, 13_571, 13_572]);
 }
 
 #[test]
 fn same_transitions_ipv6() {
-    same("[::1]", false);
+    same("[::1]", false, [13_580, 13_581, 13_582]);
 }
 
 #[test]
 fn same_transitions_ipv4_mapped() {
-    same("[::ffff:127.0.0.1]", true);
+    same("[::ffff:127.0.0.1]", true, [13_590, 13_591, 13_592]);
 }
