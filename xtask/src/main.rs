@@ -10,21 +10,26 @@ mod watch;
 use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
+use setup::Scope;
 
 /// Sets up, builds, runs and tests tcptrace.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
-    Setup(setup::Args),
+    /// Install what is missing to build, run, lint and test tcptrace.
+    ///
+    /// On Debian through apt-get; elsewhere it says what to install.
+    Setup,
     Watch(watch::Args),
     Test(test::Args),
     Vm(vm::Args),
+    /// Run rustfmt and clippy on user space and on the kernel programs.
     Lint,
 }
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Setup(args) => setup::run(&args),
+        Command::Setup => setup::ensure(Scope::All),
         Command::Watch(args) => watch::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),

@@ -25,6 +25,7 @@ const END_TO_END: &str = "tcptrace-tests";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure(Scope::Test)?;
+    let sudo = process::sudo()?;
     let tcptrace = watch::build()?;
 
     let unit = run_tests(process::cargo().args([
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .args(["test", "--no-fail-fast", "--package", END_TO_END, "--"])
         .args(&args.args)
         .env("TCPTRACE_BIN", tcptrace);
-    if let Some(sudo) = process::sudo()? {
+    if let Some(sudo) = sudo {
         // The build stays the user's, only the test programs run as root.
         let mut runner = sudo.into_os_string();
         runner.push(" -E");

@@ -10,12 +10,6 @@ mod rust;
 use anyhow::{Result, bail};
 use need::Need;
 
-/// Install what is missing to build, run, lint and test tcptrace.
-///
-/// On Debian through apt-get; elsewhere it says what to install.
-#[derive(clap::Args)]
-pub(crate) struct Args {}
-
 /// What the machine must be ready for; each but the first includes [`Scope::Build`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -23,10 +17,6 @@ pub(crate) enum Scope {
     Lint,
     Test,
     All,
-}
-
-pub(crate) fn run(_: &Args) -> Result<()> {
-    ensure(Scope::All)
 }
 
 /// Installs what is missing for `scope`, and says for each step what is there.

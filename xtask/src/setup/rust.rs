@@ -45,19 +45,18 @@ pub(super) fn ensure() -> Result<()> {
     Ok(())
 }
 
-/// clippy for the kernel programs; where it is no Debian Rust, the lints do without.
+/// clippy for the kernel programs, where Debian's Rust builds them; another Rust may go without.
 pub(super) fn missing_clippy() -> Option<Need> {
-    let there = Path::new(SYSTEM_SYSROOT).join("bin/cargo-clippy").is_file();
-    let other = match Rust::find() {
-        Some(Rust::Linked { sysroot } | Rust::System { sysroot }) => {
-            sysroot != Path::new(SYSTEM_SYSROOT)
-        }
-        Some(Rust::Nightly) => true,
-        None => false,
+    let system = Path::new(SYSTEM_SYSROOT);
+    let builds = match Rust::find() {
+        Some(Rust::Linked { sysroot } | Rust::System { sysroot }) => sysroot == system,
+        Some(Rust::Nightly) => false,
+        None => true,
     };
-    (!there && !other && find_program("apt-get").is_some()).then(|| Need {
+    let there = system.join("bin/cargo-clippy").is_file();
+    (builds && !there && find_program("apt-get").is_some()).then(|| Need {
         packages: &["rust-web-clippy"],
         services: &[],
-        by_hand: "clippy for that Rust".to_owned(),
+        by_hand: format!("clippy for the Rust in {SYSTEM_SYSROOT}"),
     })
 }
