@@ -24,13 +24,23 @@ impl Cgroup {
             .map(|line| line.split(' ').collect::<Vec<_>>())
             .find(|words| words[2] == "cgroup2")
             .map(|words| PathBuf::from(words[1]))
-            .expect("this test needs a cgroup2 mount: mount -t cgroup2 none /sys/fs/cgroup/unified");
-        let mut group = Self { path: root.clone(), root, made: vec![] };
+            .expect(
+                "this test needs a cgroup2 mount: mount -t cgroup2 none /sys/fs/cgroup/unified",
+            );
+        let mut group = Self {
+            path: root.clone(),
+            root,
+            made: vec![],
+        };
         for part in Path::new(name) {
             group.path.push(part);
             match fs::create_dir(&group.path) {
                 Ok(()) => group.made.push(group.path.clone()),
-                Err(error) => assert!(group.path.is_dir(), "make {}: {error}", group.path.display()),
+                Err(error) => assert!(
+                    group.path.is_dir(),
+                    "make {}: {error}",
+                    group.path.display()
+                ),
             }
         }
         group
@@ -48,7 +58,13 @@ impl Cgroup {
 
     /// The name of the group, from the mount's root: `/name`.
     pub fn name(&self) -> String {
-        format!("/{}", self.path.strip_prefix(&self.root).expect("below the root").display())
+        format!(
+            "/{}",
+            self.path
+                .strip_prefix(&self.root)
+                .expect("below the root")
+                .display()
+        )
     }
 }
 

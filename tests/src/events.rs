@@ -36,7 +36,9 @@ impl Event {
 
     /// A field, which must be there even when it is null.
     pub fn field(&self, field: &str) -> &Value {
-        self.0.get(field).unwrap_or_else(|| panic!("no field `{field}` in {}", self.0))
+        self.0
+            .get(field)
+            .unwrap_or_else(|| panic!("no field `{field}` in {}", self.0))
     }
 
     /// `laddr:lport` and `raddr:rport`.
@@ -48,13 +50,25 @@ impl Event {
 
 /// The time that RFC 3339 text with nine digits after the point stands for, in nanoseconds since 1970.
 pub fn nanoseconds(text: &str) -> i64 {
-    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-    assert_eq!(shape, "0000-00-00T00:00:00.000000000Z", "not a time: {text}");
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    assert_eq!(
+        shape, "0000-00-00T00:00:00.000000000Z",
+        "not a time: {text}"
+    );
     let number = |from: usize, to: usize| text[from..to].parse::<i64>().expect("digits");
     let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
     // Days since 1970 of a date, with the year starting in March.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 306 + 5) / 10 + day - 1 - 719_468;
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 306 + 5) / 10 + day
+        - 1
+        - 719_468;
     let seconds = ((days * 24 + number(11, 13)) * 60 + number(14, 16)) * 60 + number(17, 19);
     seconds * 1_000_000_000 + number(20, 29)
 }
@@ -66,14 +80,20 @@ pub fn of<'a>(events: &'a [Event], kind: &str) -> Vec<&'a Event> {
 
 /// The sum of a number over the events of one kind.
 pub fn sum(events: &[Event], kind: &str, field: &str) -> u64 {
-    of(events, kind).iter().map(|event| event.num(field) as u64).sum()
+    of(events, kind)
+        .iter()
+        .map(|event| event.num(field) as u64)
+        .sum()
 }
 
 /// Each connection's `state` events, in order, by `conn_id`.
 pub fn connections(events: &[Event]) -> BTreeMap<i64, Vec<&Event>> {
     let mut connections = BTreeMap::<_, Vec<_>>::new();
     for event in of(events, "state") {
-        connections.entry(event.num("conn_id")).or_default().push(event);
+        connections
+            .entry(event.num("conn_id"))
+            .or_default()
+            .push(event);
     }
     connections
 }
@@ -83,7 +103,11 @@ pub fn connections(events: &[Event]) -> BTreeMap<i64, Vec<&Event>> {
 pub fn path(states: &[&Event]) -> String {
     let mut path = states[0].text("old").to_owned();
     for pair in states.windows(2) {
-        assert_eq!(pair[0].text("new"), pair[1].text("old"), "a transition is missing in {states:#?}");
+        assert_eq!(
+            pair[0].text("new"),
+            pair[1].text("old"),
+            "a transition is missing in {states:#?}"
+        );
     }
     for event in states {
         path.push(' ');
@@ -103,8 +127,15 @@ pub fn paths(events: &[Event]) -> BTreeMap<String, usize> {
 
 /// The one connection whose path starts with `start`.
 pub fn connection<'a>(events: &'a [Event], start: &str) -> Vec<&'a Event> {
-    let mut found: Vec<_> =
-        connections(events).into_values().filter(|states| path(states).starts_with(start)).collect();
-    assert_eq!(found.len(), 1, "connections that start with {start} among {:#?}", paths(events));
+    let mut found: Vec<_> = connections(events)
+        .into_values()
+        .filter(|states| path(states).starts_with(start))
+        .collect();
+    assert_eq!(
+        found.len(),
+        1,
+        "connections that start with {start} among {:#?}",
+        paths(events)
+    );
     found.remove(0)
 }

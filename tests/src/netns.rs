@@ -22,7 +22,10 @@ pub struct Netns {
 
 impl Netns {
     /// Makes a namespace.
-    #[expect(clippy::new_without_default, reason = "it makes something in the kernel")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it makes something in the kernel"
+    )]
     pub fn new() -> Self {
         require_root();
         let file = thread::spawn(|| {
@@ -74,8 +77,15 @@ impl Netns {
     /// Runs `ip ARGS` inside.
     pub fn ip(&self, arguments: &str) {
         let mut command = self.command(need_program("ip", "iproute2"));
-        let output = command.args(arguments.split_whitespace()).output().expect("start ip");
-        assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = command
+            .args(arguments.split_whitespace())
+            .output()
+            .expect("start ip");
+        assert!(
+            output.status.success(),
+            "ip {arguments}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Loads an nftables script inside.
@@ -87,9 +97,18 @@ impl Netns {
             .stderr(Stdio::piped())
             .spawn()
             .expect("start nft");
-        child.stdin.take().expect("piped").write_all(script.as_bytes()).expect("write to nft");
+        child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(script.as_bytes())
+            .expect("write to nft");
         let output = child.wait_with_output().expect("wait for nft");
-        assert!(output.status.success(), "nft {script}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "nft {script}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Drops what matches `rule` as it arrives, until [`Netns::nft_clear`].
@@ -118,14 +137,18 @@ impl Netns {
     /// Sets `name` (with dots) to `value` in the namespace.
     pub fn sysctl(&self, name: &str, value: &str) {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));
-        self.run(|| fs::write(&path, value)).unwrap_or_else(|error| panic!("write {value} to {path}: {error}"));
+        self.run(|| fs::write(&path, value))
+            .unwrap_or_else(|error| panic!("write {value} to {path}: {error}"));
     }
 
     /// One of the kernel's counters of this namespace, by the name that `nstat` gives it (`TcpRetransSegs`).
     pub fn counter(&self, name: &str) -> u64 {
         let text = self.run(|| {
             ["netstat", "snmp"]
-                .map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).expect("read the counters"))
+                .map(|file| {
+                    fs::read_to_string(format!("/proc/thread-self/net/{file}"))
+                        .expect("read the counters")
+                })
                 .concat()
         });
         let lines: Vec<&str> = text.lines().collect();
@@ -134,7 +157,10 @@ impl Netns {
             .filter_map(|pair| {
                 let (prefix, names) = pair[0].split_once(": ")?;
                 let values = pair[1].split_once(": ")?.1;
-                names.split(' ').zip(values.split(' ')).find(|(short, _)| format!("{prefix}{short}") == name)
+                names
+                    .split(' ')
+                    .zip(values.split(' '))
+                    .find(|(short, _)| format!("{prefix}{short}") == name)
             })
             .map(|(_, value)| value.parse().expect("a number"))
             .next()
@@ -143,14 +169,22 @@ impl Netns {
 
     /// Sockets in TIME_WAIT, from `/proc/net/sockstat`.
     pub fn time_wait_sockets(&self) -> u64 {
-        let text = self.run(|| fs::read_to_string("/proc/thread-self/net/sockstat").expect("read sockstat"));
+        let text = self
+            .run(|| fs::read_to_string("/proc/thread-self/net/sockstat").expect("read sockstat"));
         let mut words = text.split_whitespace().skip_while(|word| *word != "tw");
-        words.nth(1).and_then(|value| value.parse().ok()).expect("sockstat has tw")
+        words
+            .nth(1)
+            .and_then(|value| value.parse().ok())
+            .expect("sockstat has tw")
     }
 
     /// The output of `ss ARGS` inside.
     pub fn ss(&self, arguments: &[&str]) -> String {
-        let output = self.command(need_program("ss", "iproute2")).args(arguments).output().expect("start ss");
+        let output = self
+            .command(need_program("ss", "iproute2"))
+            .args(arguments)
+            .output()
+            .expect("start ss");
         String::from_utf8(output.stdout).expect("ss prints text")
     }
 }
@@ -174,11 +208,17 @@ impl Veth {
     pub const FAR6: &str = "fd00:99::2";
 
     /// Makes both namespaces and the pair, with addresses of both families.
-    #[expect(clippy::new_without_default, reason = "it makes something in the kernel")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it makes something in the kernel"
+    )]
     pub fn new() -> Self {
         let (near, far) = (Netns::new(), Netns::new());
         join(&near, &far, "eth0", "eth0");
-        for (netns, address, address6) in [(&near, Self::NEAR, Self::NEAR6), (&far, Self::FAR, Self::FAR6)] {
+        for (netns, address, address6) in [
+            (&near, Self::NEAR, Self::NEAR6),
+            (&far, Self::FAR, Self::FAR6),
+        ] {
             netns.ip(&format!("addr add {address}/24 dev eth0"));
             netns.ip(&format!("addr add {address6}/64 dev eth0 nodad"));
         }
@@ -194,7 +234,10 @@ impl Netns {
 }
 
 fn join(a: &Netns, b: &Netns, here: &str, there: &str) {
-    a.ip(&format!("link add {here} type veth peer name {there} netns {}", b.path()));
+    a.ip(&format!(
+        "link add {here} type veth peer name {there} netns {}",
+        b.path()
+    ));
     a.ip(&format!("link set {here} up"));
     b.ip(&format!("link set {there} up"));
 }

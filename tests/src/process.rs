@@ -50,15 +50,30 @@ impl Traffic {
     /// Where the helper program is.
     pub fn path() -> PathBuf {
         let test = std::env::current_exe().expect("the test's own path");
-        test.ancestors().nth(2).expect("target folder").join("traffic")
+        test.ancestors()
+            .nth(2)
+            .expect("target folder")
+            .join("traffic")
     }
 
     /// Starts `command`, which must end in the helper program.
     pub fn spawn(mut command: Command) -> Self {
-        let mut child =
-            Reaped(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start the helper `traffic`"));
-        let (input, output) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
-        let mut traffic = Self { child, input, output: BufReader::new(output) };
+        let mut child = Reaped(
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("start the helper `traffic`"),
+        );
+        let (input, output) = (
+            child.stdin.take().expect("piped"),
+            child.stdout.take().expect("piped"),
+        );
+        let mut traffic = Self {
+            child,
+            input,
+            output: BufReader::new(output),
+        };
         assert_eq!(traffic.hear(), "ok", "the helper's first line");
         traffic
     }
@@ -76,7 +91,9 @@ impl Traffic {
     /// The answer to the oldest command that has none yet.
     pub fn hear(&mut self) -> String {
         let mut line = String::new();
-        self.output.read_line(&mut line).expect("read from the helper");
+        self.output
+            .read_line(&mut line)
+            .expect("read from the helper");
         assert!(!line.is_empty(), "the helper ended");
         line.trim_end().to_owned()
     }
@@ -96,14 +113,22 @@ impl Traffic {
     /// The numbers of the oldest answer not yet heard, which must be a success.
     pub fn ok_heard(&mut self) -> Vec<u64> {
         let answer = self.hear();
-        let numbers = answer.strip_prefix("ok").unwrap_or_else(|| panic!("the helper answered: {answer}"));
-        numbers.split_whitespace().map(|word| word.parse().expect("a number")).collect()
+        let numbers = answer
+            .strip_prefix("ok")
+            .unwrap_or_else(|| panic!("the helper answered: {answer}"));
+        numbers
+            .split_whitespace()
+            .map(|word| word.parse().expect("a number"))
+            .collect()
     }
 
     /// Gives a command that must fail, and returns the error's name.
     pub fn error(&mut self, command: &str) -> String {
         let answer = self.ask(command);
-        answer.strip_prefix("error ").unwrap_or_else(|| panic!("{command}: {answer}")).to_owned()
+        answer
+            .strip_prefix("error ")
+            .unwrap_or_else(|| panic!("{command}: {answer}"))
+            .to_owned()
     }
 
     /// Lets the process exit, and waits until it has.
@@ -115,12 +140,19 @@ impl Traffic {
 
 /// A process' name in `/proc`.
 pub fn comm(pid: u32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).expect("the process lives").trim_end().to_owned()
+    fs::read_to_string(format!("/proc/{pid}/comm"))
+        .expect("the process lives")
+        .trim_end()
+        .to_owned()
 }
 
 /// A process' start in clock ticks after boot.
 pub fn start_time(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
     let after_name = stat.rsplit_once(')').expect("a name").1;
-    after_name.split_whitespace().nth(19).and_then(|word| word.parse().ok()).expect("field 22 of stat")
+    after_name
+        .split_whitespace()
+        .nth(19)
+        .and_then(|word| word.parse().ok())
+        .expect("field 22 of stat")
 }

@@ -10,7 +10,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// A TCP socket; an IPv4-mapped address makes an IPv6 socket that speaks IPv4.
 pub fn tcp(address: SocketAddr) -> io::Result<Socket> {
-    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let domain = if address.is_ipv4() {
+        Domain::IPV4
+    } else {
+        Domain::IPV6
+    };
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if domain == Domain::IPV6 {
         socket.set_only_v6(false)?;
@@ -45,8 +49,11 @@ pub fn connect_nonblocking(address: &str) -> io::Result<TcpStream> {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
     }
-    let mut descriptor =
-        libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&socket), events: libc::POLLOUT, revents: 0 };
+    let mut descriptor = libc::pollfd {
+        fd: std::os::fd::AsRawFd::as_raw_fd(&socket),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
     // SAFETY: the array has one element and outlives the call.
     unsafe { libc::poll(&raw mut descriptor, 1, 30_000) };
     socket.take_error()?.map_or(Ok(()), Err)?;
@@ -63,7 +70,9 @@ pub fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
 
 /// Makes the next close send a reset.
 pub fn reset_on_close(stream: &TcpStream) {
-    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+    socket2::SockRef::from(stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("SO_LINGER");
 }
 
 /// The name of an error number: `ECONNREFUSED`; `EOF` for the end of a stream.
@@ -71,5 +80,8 @@ pub fn errno_name(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return "EOF".to_owned();
     }
-    format!("{:?}", nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    format!(
+        "{:?}",
+        nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0))
+    )
 }

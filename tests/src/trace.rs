@@ -21,7 +21,10 @@ pub fn tcptrace_path() -> PathBuf {
     let path = env::var_os("TCPTRACE_BIN").map_or_else(
         || {
             let test = env::current_exe().expect("the test's own path");
-            test.ancestors().nth(3).expect("target folder").join("release/tcptrace")
+            test.ancestors()
+                .nth(3)
+                .expect("target folder")
+                .join("release/tcptrace")
         },
         PathBuf::from,
     );
@@ -91,13 +94,16 @@ impl Trace {
             .spawn()
             .expect("start tcptrace");
         let heard = Arc::new((Mutex::new(Heard::default()), Condvar::new()));
-        let (stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        let (stdout, mut stderr) = (
+            child.stdout.take().expect("piped"),
+            child.stderr.take().expect("piped"),
+        );
         let told = Arc::clone(&heard);
         let reader = thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
                 let line = line.expect("tcptrace prints text");
-                let value: Value =
-                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
+                let value: Value = serde_json::from_str(&line)
+                    .unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
                 told.0.lock().expect("lock").lines.push(Event(value));
                 told.1.notify_all();
             }
@@ -106,10 +112,18 @@ impl Trace {
         });
         let errors = thread::spawn(move || {
             let mut text = String::new();
-            stderr.read_to_string(&mut text).expect("tcptrace prints text");
+            stderr
+                .read_to_string(&mut text)
+                .expect("tcptrace prints text");
             text
         });
-        let mut trace = Self { child, heard, reader: Some(reader), errors: Some(errors), may_lose: false };
+        let mut trace = Self {
+            child,
+            heard,
+            reader: Some(reader),
+            errors: Some(errors),
+            may_lose: false,
+        };
         if !trace.wait(|lines| lines.iter().any(|line| line.kind() == "start")) {
             let _ = trace.child.kill();
             let text = trace.errors.take().expect("once").join().expect("stderr");
@@ -133,8 +147,17 @@ impl Trace {
     pub fn wait_for(&self, what: &str, condition: impl Fn(&[Event]) -> bool) {
         if !self.wait(condition) {
             let lines = self.so_far();
-            let last: Vec<_> = lines.iter().rev().take(30).map(|line| line.0.to_string()).collect();
-            panic!("{what}: not within {DEADLINE:?}; {} lines, the last ones first:\n{}", lines.len(), last.join("\n"));
+            let last: Vec<_> = lines
+                .iter()
+                .rev()
+                .take(30)
+                .map(|line| line.0.to_string())
+                .collect();
+            panic!(
+                "{what}: not within {DEADLINE:?}; {} lines, the last ones first:\n{}",
+                lines.len(),
+                last.join("\n")
+            );
         }
     }
 
@@ -164,13 +187,18 @@ impl Trace {
     /// Ends the trace with `signal`, and holds it to its promises: it exits with 0, says `end`, every hook's books balance,
     /// and nothing was lost.
     pub fn stop_with(self, signal: Signal) -> Ended {
-        nix::sys::signal::kill(Pid::from_raw(self.child.id() as i32), signal).expect("signal tcptrace");
+        nix::sys::signal::kill(Pid::from_raw(self.child.id() as i32), signal)
+            .expect("signal tcptrace");
         self.ended()
     }
 
     /// Waits for a trace that ends by itself, and holds it to the same promises.
     pub fn ended(mut self) -> Ended {
-        self.reader.take().expect("once").join().expect("every line is JSON");
+        self.reader
+            .take()
+            .expect("once")
+            .join()
+            .expect("every line is JSON");
         let status = self.child.wait().expect("wait for tcptrace");
         let summary = self.errors.take().expect("once").join().expect("stderr");
         let mut events = std::mem::take(&mut self.heard.0.lock().expect("lock").lines);
@@ -180,7 +208,13 @@ impl Trace {
         let end = events.pop().expect("a last line");
         assert_eq!(end.kind(), "end", "the last line; stderr: {summary}");
         events.sort_by(|a, b| a.text("ts").cmp(b.text("ts")));
-        let ended = Ended { events, start, end, summary, status };
+        let ended = Ended {
+            events,
+            start,
+            end,
+            summary,
+            status,
+        };
         ended.books_balance();
         if !self.may_lose {
             ended.nothing_lost();
@@ -222,9 +256,15 @@ impl Ended {
 
     /// A process' row in the end line.
     pub fn process(&self, pid: u32) -> &Value {
-        let rows = self.end.field("processes").as_array().expect("processes is a list");
+        let rows = self
+            .end
+            .field("processes")
+            .as_array()
+            .expect("processes is a list");
         let mut rows = rows.iter().filter(|row| row["pid"] == pid);
-        let row = rows.next().unwrap_or_else(|| panic!("no process {pid} in {}", self.end.0));
+        let row = rows
+            .next()
+            .unwrap_or_else(|| panic!("no process {pid} in {}", self.end.0));
         assert!(rows.next().is_none(), "two rows of process {pid}");
         row
     }
@@ -232,11 +272,21 @@ impl Ended {
     fn books_balance(&self) {
         assert!(!self.hooks().is_empty(), "no hooks in {}", self.end.0);
         for row in self.hooks() {
-            let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("not a count: {row}"));
+            let number = |value: &Value| {
+                value
+                    .as_u64()
+                    .unwrap_or_else(|| panic!("not a count: {row}"))
+            };
             let lost = number(&row["lost"]["ring_full"]) + number(&row["lost"]["map_full"]);
-            let accounted =
-                number(&row["emitted"]) + number(&row["filtered"]) + number(&row["aggregated"]) + lost;
-            assert_eq!(number(&row["entered"]), accounted, "entered = emitted + filtered + aggregated + lost in {row}");
+            let accounted = number(&row["emitted"])
+                + number(&row["filtered"])
+                + number(&row["aggregated"])
+                + lost;
+            assert_eq!(
+                number(&row["entered"]),
+                accounted,
+                "entered = emitted + filtered + aggregated + lost in {row}"
+            );
             number(&row["skipped"]);
         }
     }
@@ -246,7 +296,11 @@ impl Ended {
             assert_eq!(row["lost"]["ring_full"], 0, "{row}");
             assert_eq!(row["lost"]["map_full"], 0, "{row}");
         }
-        let lost: Vec<_> = self.of("lost").into_iter().filter(|event| event.text("reason") != "recursion").collect();
+        let lost: Vec<_> = self
+            .of("lost")
+            .into_iter()
+            .filter(|event| event.text("reason") != "recursion")
+            .collect();
         assert!(lost.is_empty(), "{lost:?}");
     }
 }

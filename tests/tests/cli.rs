@@ -8,7 +8,9 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use tcptrace_tests::{Netns, Reaped, Trace, Traffic, need_program, require_root, tcptrace, tcptrace_path, wait};
+use tcptrace_tests::{
+    Netns, Reaped, Trace, Traffic, need_program, require_root, tcptrace, tcptrace_path, wait,
+};
 
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
     let output = tcptrace(arguments).stdin(Stdio::null()).output().unwrap();
@@ -16,7 +18,10 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 fn said(output: &Output) -> (Option<i32>, String) {
-    (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap())
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr.clone()).unwrap(),
+    )
 }
 
 /// Wrong input ends with 2 and names what is wrong, also without root.
@@ -39,7 +44,10 @@ fn wrong_input() {
     ] {
         let (code, text) = run(&[&["watch", "--duration", "1ms"][..], &arguments].concat());
         assert_eq!(code, Some(2), "{arguments:?}: {text}");
-        assert!(text.contains(named), "{arguments:?} should be named in: {text}");
+        assert!(
+            text.contains(named),
+            "{arguments:?} should be named in: {text}"
+        );
         assert!(!text.contains("panicked"), "{text}");
     }
 }
@@ -63,8 +71,16 @@ fn without_privilege() {
     let binary = folder.path().join("tcptrace");
     fs::copy(tcptrace_path(), &binary).unwrap();
     let mut command = std::process::Command::new(need_program("setpriv", "util-linux"));
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&binary).current_dir("/");
-    let (code, text) = said(&command.args(["watch", "--duration", "1s"]).output().unwrap());
+    command
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(&binary)
+        .current_dir("/");
+    let (code, text) = said(
+        &command
+            .args(["watch", "--duration", "1s"])
+            .output()
+            .unwrap(),
+    );
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("CAP_BPF"), "what is missing: {text}");
     assert!(text.contains("sudo"), "what to do: {text}");
@@ -79,7 +95,17 @@ fn version_and_help() {
     let output = tcptrace(["watch", "--help"]).output().unwrap();
     assert!(output.status.success());
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
-    for option in ["--pid", "--comm", "--port", "--cidr", "--netns", "--cgroup", "--events", "--duration", "--format"] {
+    for option in [
+        "--pid",
+        "--comm",
+        "--port",
+        "--cidr",
+        "--netns",
+        "--cgroup",
+        "--events",
+        "--duration",
+        "--format",
+    ] {
         assert!(help.contains(option), "{option} in {help}");
     }
 }
@@ -90,8 +116,16 @@ fn a_closed_pipe_ends_it_quietly() {
     let netns = Netns::new();
     for format in ["json", "lines"] {
         let inode = netns.inode().to_string();
-        let mut command = tcptrace(["watch", "--format", format, "--events", "all", "--netns", &inode]);
-        let mut child = Reaped(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let mut command = tcptrace([
+            "watch", "--format", format, "--events", "all", "--netns", &inode,
+        ]);
+        let mut child = Reaped(
+            command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap(),
+        );
         let mut client = Traffic::start(&netns);
         let mut reader = BufReader::new(child.stdout.take().unwrap());
         let lines = std::thread::spawn(move || {
@@ -105,10 +139,21 @@ fn a_closed_pipe_ends_it_quietly() {
         });
         assert!(!lines.join().unwrap().is_empty(), "one line came");
         let mut text = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(0), "{text}");
-        assert!(!text.to_lowercase().contains("error") && !text.contains("panicked"), "{format}: {text}");
-        assert!(!text.to_lowercase().contains("broken pipe"), "{format}: {text}");
+        assert!(
+            !text.to_lowercase().contains("error") && !text.contains("panicked"),
+            "{format}: {text}"
+        );
+        assert!(
+            !text.to_lowercase().contains("broken pipe"),
+            "{format}: {text}"
+        );
     }
 }
 
@@ -121,8 +166,19 @@ fn ends_with_summary(signal: Signal) {
     }
     let ended = trace.stop_with(signal);
     assert_eq!(ended.end.field("events")["connect_failed"], 3);
-    for word in ["connect_failed", "lost", "skipped", "inet_sock_set_state", "traffic", &client.pid().to_string()] {
-        assert!(ended.summary.contains(word), "{word} in the summary: {}", ended.summary);
+    for word in [
+        "connect_failed",
+        "lost",
+        "skipped",
+        "inet_sock_set_state",
+        "traffic",
+        &client.pid().to_string(),
+    ] {
+        assert!(
+            ended.summary.contains(word),
+            "{word} in the summary: {}",
+            ended.summary
+        );
     }
 }
 
@@ -146,7 +202,11 @@ fn duration_ends_with_a_summary() {
     let ended = trace.ended();
     assert!(before.elapsed().as_secs() >= 2, "it must not end early");
     assert_eq!(ended.of("connect_failed").len(), 1);
-    assert!(ended.summary.contains("connect_failed"), "{}", ended.summary);
+    assert!(
+        ended.summary.contains("connect_failed"),
+        "{}",
+        ended.summary
+    );
 }
 
 #[test]
@@ -160,8 +220,16 @@ fn start_names_kernel_hooks_and_filters() {
     assert_eq!(ended.start.text("host"), host.trim());
     let hooks = ended.start.field("hooks").as_array().unwrap();
     for hook in ["inet_sock_set_state", "tcp_retransmit_skb"] {
-        assert!(hooks.iter().any(|row| row["hook"] == hook && row["rung"].is_string()), "{hook} in {hooks:?}");
+        assert!(
+            hooks
+                .iter()
+                .any(|row| row["hook"] == hook && row["rung"].is_string()),
+            "{hook} in {hooks:?}"
+        );
     }
     let filters = ended.start.field("filters").to_string();
-    assert!(filters.contains("4711") && filters.contains(&netns.inode().to_string()), "{filters}");
+    assert!(
+        filters.contains("4711") && filters.contains(&netns.inode().to_string()),
+        "{filters}"
+    );
 }

@@ -17,27 +17,45 @@ fn refused(command: &str, address: &str) {
     let netns = Netns::new();
     let trace = Trace::start(&netns, &[]);
     let mut client = Traffic::start(&netns);
-    assert_eq!(client.error(&format!("{command} {address}:{DEAD}")), "ECONNREFUSED");
+    assert_eq!(
+        client.error(&format!("{command} {address}:{DEAD}")),
+        "ECONNREFUSED"
+    );
     let attempts = netns.counter("TcpAttemptFails");
     assert_eq!(attempts, 1);
     let ended = trace.stop();
     let failure = one_failure(&ended.events);
     assert_eq!(failure.text("errno"), "ECONNREFUSED");
     assert_eq!(failure.field("syn_sent"), true);
-    assert_eq!((failure.pid(), failure.text("comm")), (client.pid(), &*comm(client.pid())));
+    assert_eq!(
+        (failure.pid(), failure.text("comm")),
+        (client.pid(), &*comm(client.pid()))
+    );
     assert_eq!(failure.text("owner_source"), "connect");
     assert_eq!(failure.text("raddr"), address.trim_matches(['[', ']']));
     assert_eq!(failure.num("rport"), i64::from(DEAD));
     assert!(failure.num("lport") > 0, "{failure:?}");
-    assert!((0..1_000_000).contains(&failure.num("connect_us")), "{failure:?}");
+    assert!(
+        (0..1_000_000).contains(&failure.num("connect_us")),
+        "{failure:?}"
+    );
     let row = ended.process(client.pid());
     assert_eq!(row["connect_failed"], 1, "{row}");
     // The reset that refused it: sent by no socket, received by the client's.
     let resets = ended.of("reset");
-    let received: Vec<_> = resets.iter().filter(|reset| reset.text("direction") == "received").collect();
+    let received: Vec<_> = resets
+        .iter()
+        .filter(|reset| reset.text("direction") == "received")
+        .collect();
     assert_eq!(received.len(), 1, "{resets:#?}");
-    assert_eq!((received[0].pid(), received[0].num("conn_id")), (client.pid(), failure.num("conn_id")));
-    let sent = resets.iter().filter(|reset| reset.text("direction") == "sent").count();
+    assert_eq!(
+        (received[0].pid(), received[0].num("conn_id")),
+        (client.pid(), failure.num("conn_id"))
+    );
+    let sent = resets
+        .iter()
+        .filter(|reset| reset.text("direction") == "sent")
+        .count();
     assert_eq!(sent as u64, netns.counter("TcpOutRsts"));
 }
 
@@ -77,13 +95,22 @@ fn timed_out() {
     veth.far.drop_incoming("tcp dport 4");
     let trace = Trace::start(&veth.near, &[]);
     let mut client = Traffic::start(&veth.near);
-    assert_eq!(client.error(&format!("connect {}:{DEAD}", Veth::FAR)), "ETIMEDOUT");
+    assert_eq!(
+        client.error(&format!("connect {}:{DEAD}", Veth::FAR)),
+        "ETIMEDOUT"
+    );
     let ended = trace.stop();
     let failure = one_failure(&ended.events);
-    assert_eq!((failure.text("errno"), failure.pid()), ("ETIMEDOUT", client.pid()));
+    assert_eq!(
+        (failure.text("errno"), failure.pid()),
+        ("ETIMEDOUT", client.pid())
+    );
     assert_eq!(failure.field("syn_sent"), true);
     // One retransmit after 1 s, given up 2 s later.
-    assert!((2_500_000..6_000_000).contains(&failure.num("connect_us")), "{failure:?}");
+    assert!(
+        (2_500_000..6_000_000).contains(&failure.num("connect_us")),
+        "{failure:?}"
+    );
 }
 
 #[test]
@@ -100,18 +127,38 @@ fn no_local_port_left() {
     for _ in 0..FAILED {
         assert_eq!(client.error("connect 127.0.0.1:9000"), "EADDRNOTAVAIL");
     }
-    assert_eq!(netns.counter("TcpActiveOpens"), HELD, "no SYN left for the others");
+    assert_eq!(
+        netns.counter("TcpActiveOpens"),
+        HELD,
+        "no SYN left for the others"
+    );
     let ended = trace.stop();
     let failures = ended.of("connect_failed");
     assert_eq!(failures.len() as u64, FAILED);
     for failure in failures {
-        assert_eq!((failure.text("errno"), failure.field("syn_sent")), ("EADDRNOTAVAIL", &false.into()));
-        assert_eq!((failure.pid(), failure.text("comm")), (client.pid(), "traffic"));
-        assert!(["connect", "current"].contains(&failure.text("owner_source")), "{failure:?}");
-        assert_eq!((failure.text("raddr"), failure.num("rport")), ("127.0.0.1", 9000), "{failure:?}");
+        assert_eq!(
+            (failure.text("errno"), failure.field("syn_sent")),
+            ("EADDRNOTAVAIL", &false.into())
+        );
+        assert_eq!(
+            (failure.pid(), failure.text("comm")),
+            (client.pid(), "traffic")
+        );
+        assert!(
+            ["connect", "current"].contains(&failure.text("owner_source")),
+            "{failure:?}"
+        );
+        assert_eq!(
+            (failure.text("raddr"), failure.num("rport")),
+            ("127.0.0.1", 9000),
+            "{failure:?}"
+        );
     }
     assert_eq!(ended.process(client.pid())["connect_failed"], FAILED);
-    assert!(ended.of("connection").is_empty(), "a connect that sent no SYN is no connection");
+    assert!(
+        ended.of("connection").is_empty(),
+        "a connect that sent no SYN is no connection"
+    );
 }
 
 #[test]
@@ -125,8 +172,15 @@ fn no_route() {
     let failures = ended.of("connect_failed");
     assert_eq!(failures.len(), 2, "{:#?}", ended.events);
     for failure in failures {
-        assert_eq!((failure.text("errno"), failure.field("syn_sent")), ("ENETUNREACH", &false.into()));
-        assert_eq!((failure.pid(), failure.text("owner_source")), (client.pid(), "current"), "{failure:?}");
+        assert_eq!(
+            (failure.text("errno"), failure.field("syn_sent")),
+            ("ENETUNREACH", &false.into())
+        );
+        assert_eq!(
+            (failure.pid(), failure.text("owner_source")),
+            (client.pid(), "current"),
+            "{failure:?}"
+        );
         assert_eq!(failure.num("netns") as u64, netns.inode());
     }
 }
@@ -149,7 +203,11 @@ fn many_processes_are_kept_apart() {
     }
     let ended = trace.stop();
     for (at, client) in clients.iter().enumerate() {
-        let failures = ended.of("connect_failed").iter().filter(|event| event.pid() == client.pid()).count();
+        let failures = ended
+            .of("connect_failed")
+            .iter()
+            .filter(|event| event.pid() == client.pid())
+            .count();
         assert_eq!(failures, at + 1);
         assert_eq!(ended.process(client.pid())["connect_failed"], at + 1);
     }
@@ -165,7 +223,9 @@ fn the_same_socket_again() {
         let socket = sockets::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
         let dead: std::net::SocketAddr = ([127, 0, 0, 1], DEAD).into();
         assert!(socket.connect(&dead.into()).is_err());
-        socket.connect(&listener.local_addr().unwrap().into()).unwrap();
+        socket
+            .connect(&listener.local_addr().unwrap().into())
+            .unwrap();
         drop(TcpStream::from(socket));
     });
     let ended = trace.stop();

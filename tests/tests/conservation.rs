@@ -29,18 +29,35 @@ fn an_overrun_ring_loses_events_but_no_totals() {
     let ended = trace.stop();
 
     let row = ended.hook("inet_sock_set_state");
-    assert!(number(row, "lost.ring_full") > 0, "the ring must overrun: {row}");
+    assert!(
+        number(row, "lost.ring_full") > 0,
+        "the ring must overrun: {row}"
+    );
     // The load's own count; the hook sees other namespaces too, which the filter keeps out.
     let transitions = CONNECTIONS * 10;
-    let ours = number(row, "emitted") + number(row, "aggregated") + number(row, "lost.ring_full") + number(row, "lost.map_full");
+    let ours = number(row, "emitted")
+        + number(row, "aggregated")
+        + number(row, "lost.ring_full")
+        + number(row, "lost.map_full");
     assert!(ours <= transitions, "{ours} of {transitions}: {row}");
-    assert!(ours + number(row, "skipped") >= transitions, "{ours} of {transitions}: {row}");
+    assert!(
+        ours + number(row, "skipped") >= transitions,
+        "{ours} of {transitions}: {row}"
+    );
     assert!(number(row, "entered") + number(row, "skipped") >= transitions);
     // What was emitted came out.
-    assert_eq!(ended.of("state").len() as u64, number(row, "emitted"), "{row}");
+    assert_eq!(
+        ended.of("state").len() as u64,
+        number(row, "emitted"),
+        "{row}"
+    );
     assert_eq!(ended.end.field("events")["state"], ended.of("state").len());
     let records = ended.hook("connection");
-    assert_eq!(ended.of("connection").len() as u64, number(records, "emitted"), "{records}");
+    assert_eq!(
+        ended.of("connection").len() as u64,
+        number(records, "emitted"),
+        "{records}"
+    );
 
     // Both ends of each connection, whether its record came out or not.
     let (theirs, mine) = (ended.process(server.pid()), ended.process(client.pid()));
@@ -54,14 +71,22 @@ fn an_overrun_ring_loses_events_but_no_totals() {
     // The loss is told while it happens, by hook, and adds up.
     let told = |hook: &str| -> u64 {
         let lost = ended.of("lost").into_iter();
-        let lost = lost.filter(|event| event.text("hook") == hook && event.text("reason") == "ring_full");
+        let lost =
+            lost.filter(|event| event.text("hook") == hook && event.text("reason") == "ring_full");
         lost.map(|event| event.num("count") as u64).sum()
     };
     assert_eq!(told("inet_sock_set_state"), number(row, "lost.ring_full"));
     assert_eq!(told("connection"), number(records, "lost.ring_full"));
     let processes = ended.end.field("processes").as_array().unwrap();
-    let by_process: u64 = processes.iter().map(|row| row["lost"].as_u64().unwrap()).sum();
-    assert_eq!(by_process, number(row, "lost.ring_full") + number(records, "lost.ring_full"), "each loss has its process");
+    let by_process: u64 = processes
+        .iter()
+        .map(|row| row["lost"].as_u64().unwrap())
+        .sum();
+    assert_eq!(
+        by_process,
+        number(row, "lost.ring_full") + number(records, "lost.ring_full"),
+        "each loss has its process"
+    );
     assert!(ended.summary.contains("lost"), "{}", ended.summary);
 }
 
@@ -76,7 +101,8 @@ fn a_flood_loses_no_rare_event() {
     let far_port = far.ok("listen 10.99.0.2:0 16")[1];
     sender.ok(&format!("connect {}:{far_port}", Veth::FAR));
     far.ok("accept 0");
-    veth.far.drop_incoming("tcp flags & syn == 0 numgen random mod 100 < 5");
+    veth.far
+        .drop_incoming("tcp flags & syn == 0 numgen random mod 100 < 5");
     let mut full = Traffic::start(&veth.near);
     full.ok("limit 12");
     let before = veth.near.counter("TcpRetransSegs");
@@ -93,10 +119,24 @@ fn a_flood_loses_no_rare_event() {
     sender.ok("close 0");
     far.ok("close 0");
     trace.wait_for("the sender's connection ends", |_| {
-        veth.near.ss(&["-Htan", "dst", Veth::FAR, "and", "not", "state", "time-wait"]).trim().is_empty()
+        veth.near
+            .ss(&[
+                "-Htan",
+                "dst",
+                Veth::FAR,
+                "and",
+                "not",
+                "state",
+                "time-wait",
+            ])
+            .trim()
+            .is_empty()
     });
     let ended = trace.stop();
-    assert!(number(ended.hook("inet_sock_set_state"), "lost.ring_full") > 0, "the flood must overrun its ring");
+    assert!(
+        number(ended.hook("inet_sock_set_state"), "lost.ring_full") > 0,
+        "the flood must overrun its ring"
+    );
     for row in ended.hooks() {
         if !["inet_sock_set_state", "connection"].contains(&row["hook"].as_str().unwrap()) {
             assert_eq!(row["lost"]["ring_full"], 0, "{row}");
@@ -109,9 +149,16 @@ fn a_flood_loses_no_rare_event() {
     let overflows = veth.near.counter("TcpExtTCPTimeWaitOverflow");
     assert!(overflows > 1000, "{overflows}");
     assert_eq!(ended.sum("time_wait_overflow", "count"), overflows);
-    let attributed: u64 =
-        ended.of("time_wait_overflow").iter().filter(|event| event.pid() == server.pid()).map(count).sum();
-    assert!(attributed * 100 >= overflows * 99, "{attributed} of {overflows}");
+    let attributed: u64 = ended
+        .of("time_wait_overflow")
+        .iter()
+        .filter(|event| event.pid() == server.pid())
+        .map(count)
+        .sum();
+    assert!(
+        attributed * 100 >= overflows * 99,
+        "{attributed} of {overflows}"
+    );
 }
 
 fn count(event: &&Event) -> u64 {
@@ -130,7 +177,10 @@ fn the_default_ring_is_large_enough() {
     let ended = trace.stop();
     let skipped = number(ended.hook("inet_sock_set_state"), "skipped");
     let records = ended.of("connection").len() as u64;
-    assert!(records <= 2 * CONNECTIONS && records + skipped >= 2 * CONNECTIONS, "{records}, {skipped} skipped");
+    assert!(
+        records <= 2 * CONNECTIONS && records + skipped >= 2 * CONNECTIONS,
+        "{records}, {skipped} skipped"
+    );
 }
 
 /// Each hook that is attached has a row, and the rows of the start and of the end agree.
@@ -141,6 +191,9 @@ fn start_and_end_name_the_same_hooks() {
     netns.run(|| assert!(sockets::connect("127.0.0.1:4").is_err()));
     let ended: Ended = trace.stop();
     for hook in ended.start.field("hooks").as_array().unwrap() {
-        assert_eq!(ended.hook(hook["hook"].as_str().unwrap())["rung"], hook["rung"]);
+        assert_eq!(
+            ended.hook(hook["hook"].as_str().unwrap())["rung"],
+            hook["rung"]
+        );
     }
 }

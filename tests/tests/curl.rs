@@ -13,7 +13,10 @@ use tcptrace_tests::{
 
 fn curl(netns: &Netns, url: &str) -> (u32, Option<i32>) {
     let mut command = netns.command(need_program("curl", "curl"));
-    command.args(["--silent", "--show-error", "--max-time", "20", url]).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["--silent", "--show-error", "--max-time", "20", url])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = Reaped(command.spawn().unwrap());
     (child.id(), child.wait().unwrap().code())
 }
@@ -47,15 +50,30 @@ fn fetches_a_page() {
     });
     let ended = trace.stop();
     let states = connection(&ended.events, "CLOSE SYN_SENT");
-    assert_eq!(path(&states), "CLOSE SYN_SENT ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT");
+    assert_eq!(
+        path(&states),
+        "CLOSE SYN_SENT ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT"
+    );
     for event in &ended.events {
-        assert_eq!((event.pid(), event.text("comm"), event.text("owner_source")), (pid, "curl", "connect"));
+        assert_eq!(
+            (event.pid(), event.text("comm"), event.text("owner_source")),
+            (pid, "curl", "connect")
+        );
         assert_eq!(event.num("rport"), i64::from(port));
     }
     let records = ended.of("connection");
     assert_eq!(records.len(), 1);
-    assert_eq!((records[0].num("bytes_sent"), records[0].num("bytes_received")), (asked as i64, PAGE.len() as i64));
-    assert_eq!((records[0].text("end"), records[0].text("role")), ("closed_local", "active"));
+    assert_eq!(
+        (
+            records[0].num("bytes_sent"),
+            records[0].num("bytes_received")
+        ),
+        (asked as i64, PAGE.len() as i64)
+    );
+    assert_eq!(
+        (records[0].text("end"), records[0].text("role")),
+        ("closed_local", "active")
+    );
 }
 
 #[test]
@@ -68,7 +86,13 @@ fn is_refused() {
     let failures = ended.of("connect_failed");
     assert_eq!(failures.len(), 1, "{:#?}", ended.events);
     let failure = failures[0];
-    assert_eq!((failure.pid(), failure.text("comm"), failure.text("errno")), (pid, "curl", "ECONNREFUSED"));
-    assert_eq!((failure.text("raddr"), failure.num("rport")), ("127.0.0.1", 4));
+    assert_eq!(
+        (failure.pid(), failure.text("comm"), failure.text("errno")),
+        (pid, "curl", "ECONNREFUSED")
+    );
+    assert_eq!(
+        (failure.text("raddr"), failure.num("rport")),
+        ("127.0.0.1", 4)
+    );
     assert_eq!(ended.process(pid)["connect_failed"], 1);
 }

@@ -15,8 +15,16 @@ fn exhausted<'a>(ended: &'a Ended, process: &Traffic, syscall: &str) -> Vec<&'a 
     let mut events = ended.of("fd_exhausted");
     events.retain(|event| event.text("syscall") == syscall);
     for event in &events {
-        assert_eq!((event.pid(), event.text("comm")), (process.pid(), "traffic"), "{event:?}");
-        assert_eq!((event.text("owner_source"), event.text("errno")), ("current", "EMFILE"), "{event:?}");
+        assert_eq!(
+            (event.pid(), event.text("comm")),
+            (process.pid(), "traffic"),
+            "{event:?}"
+        );
+        assert_eq!(
+            (event.text("owner_source"), event.text("errno")),
+            ("current", "EMFILE"),
+            "{event:?}"
+        );
         for field in ["conn_id", "family", "laddr", "lport", "raddr", "rport"] {
             assert!(event.field(field).is_null(), "{field} of {event:?}");
         }
@@ -37,7 +45,11 @@ fn in_socket() {
     let events = exhausted(&ended, &process, "socket");
     assert_eq!(total(&events), counted[1]);
     for event in &events {
-        assert_eq!((event.num("limit_soft"), event.num("limit_hard")), (20, 20), "{event:?}");
+        assert_eq!(
+            (event.num("limit_soft"), event.num("limit_hard")),
+            (20, 20),
+            "{event:?}"
+        );
         assert_eq!(event.num("open_fds"), 20, "{event:?}");
         assert_eq!(event.num("netns") as u64, netns.inode());
     }
@@ -51,8 +63,11 @@ fn in_accept() {
     let port = process.ok("listen 127.0.0.1:0 128")[1];
     process.ok("limit 12");
     let trace = Trace::start(&netns, &["--events", "fd_exhausted"]);
-    let clients: Vec<_> =
-        netns.run(|| (0..40).map(|_| sockets::connect(&format!("127.0.0.1:{port}")).unwrap()).collect());
+    let clients: Vec<_> = netns.run(|| {
+        (0..40)
+            .map(|_| sockets::connect(&format!("127.0.0.1:{port}")).unwrap())
+            .collect()
+    });
     let counted = process.ok("storm accept 40 0");
     assert!(counted[0] > 0 && counted[1] > 20, "{counted:?}");
     let ended = trace.stop();
@@ -72,7 +87,10 @@ fn in_several_calls() {
     let ended = trace.stop();
     assert_eq!(total(&exhausted(&ended, &process, "socket")), sockets[1]);
     assert_eq!(total(&exhausted(&ended, &process, "openat")), 17);
-    assert_eq!(ended.process(process.pid())["fd_exhausted"], sockets[1] + 17);
+    assert_eq!(
+        ended.process(process.pid())["fd_exhausted"],
+        sockets[1] + 17
+    );
 }
 
 /// A loop on a full table: the first failure is told at once, then a few a second, and the sum is exact.
@@ -80,7 +98,9 @@ fn in_several_calls() {
 fn a_storm_is_aggregated() {
     let (_netns, mut process, trace) = limited(12);
     process.say("storm socket 300000");
-    trace.wait_for("the first failure", |events| events.iter().any(|event| event.kind() == "fd_exhausted"));
+    trace.wait_for("the first failure", |events| {
+        events.iter().any(|event| event.kind() == "fd_exhausted")
+    });
     let counted = process.ok_heard();
     let ended = trace.stop();
     let events = exhausted(&ended, &process, "socket");
@@ -88,7 +108,11 @@ fn a_storm_is_aggregated() {
     assert!(counted[1] > 299_000);
     assert_eq!(events[0].num("count"), 1, "the first is told at once");
     let seconds = (events.last().unwrap().time_ns() - events[0].time_ns()) as usize / 1_000_000_000;
-    assert!(events.len() <= 12 * (seconds + 1), "{} events in about {seconds} s", events.len());
+    assert!(
+        events.len() <= 12 * (seconds + 1),
+        "{} events in about {seconds} s",
+        events.len()
+    );
     assert_eq!(ended.process(process.pid())["fd_exhausted"], counted[1]);
 }
 
@@ -110,11 +134,18 @@ fn two_processes_at_once() {
     assert_eq!(ended.process(one.pid())["fd_exhausted"], one_counted[1]);
     assert_eq!(total(&exhausted_of(&ended, one.pid())), one_counted[1]);
     let two_total = total(&exhausted_of(&ended, two.pid()));
-    assert!(two_total > two_counted[1] && two_total <= two_counted[1] + 20, "{two_total} of {two_counted:?}");
+    assert!(
+        two_total > two_counted[1] && two_total <= two_counted[1] + 20,
+        "{two_total} of {two_counted:?}"
+    );
 }
 
 fn exhausted_of(ended: &Ended, pid: u32) -> Vec<&Event> {
-    ended.of("fd_exhausted").into_iter().filter(|event| event.pid() == pid).collect()
+    ended
+        .of("fd_exhausted")
+        .into_iter()
+        .filter(|event| event.pid() == pid)
+        .collect()
 }
 
 /// A program with room has no such event.

@@ -10,7 +10,10 @@ fn two(arguments: impl Fn(&Traffic, &Traffic) -> Vec<String>) -> (Ended, u32, u3
     let netns = Netns::new();
     let (mut kept, mut other) = (Traffic::start(&netns), Traffic::start(&netns));
     let arguments = arguments(&kept, &other);
-    let trace = Trace::start(&netns, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let trace = Trace::start(
+        &netns,
+        &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
     for process in [&mut kept, &mut other] {
         for _ in 0..5 {
             assert_eq!(process.error("connect 127.0.0.1:4"), "ECONNREFUSED");
@@ -20,7 +23,11 @@ fn two(arguments: impl Fn(&Traffic, &Traffic) -> Vec<String>) -> (Ended, u32, u3
 }
 
 fn failures_of(ended: &Ended, pid: u32) -> usize {
-    ended.of("connect_failed").iter().filter(|event| event.pid() == pid).count()
+    ended
+        .of("connect_failed")
+        .iter()
+        .filter(|event| event.pid() == pid)
+        .count()
 }
 
 /// Everything that was seen is either shown or counted as filtered.
@@ -29,23 +36,52 @@ fn only(ended: &Ended, kept: impl Fn(&Event) -> bool) {
     for event in &ended.events {
         assert!(kept(event), "kept out, but came in: {event:?}");
     }
-    let filtered: u64 = ended.hooks().iter().map(|row| row["filtered"].as_u64().unwrap()).sum();
-    assert!(filtered > 0, "what was kept out is counted: {}", ended.end.0);
+    let filtered: u64 = ended
+        .hooks()
+        .iter()
+        .map(|row| row["filtered"].as_u64().unwrap())
+        .sum();
+    assert!(
+        filtered > 0,
+        "what was kept out is counted: {}",
+        ended.end.0
+    );
 }
 
 #[test]
 fn pid() {
     let (ended, kept, other) = two(|kept, _| vec!["--pid".into(), kept.pid().to_string()]);
     only(&ended, |event| event.pid() == kept);
-    assert_eq!((failures_of(&ended, kept), failures_of(&ended, other)), (5, 0));
+    assert_eq!(
+        (failures_of(&ended, kept), failures_of(&ended, other)),
+        (5, 0)
+    );
 }
 
 #[test]
 fn several_pids() {
-    let (ended, kept, other) =
-        two(|kept, other| ["--pid", &kept.pid().to_string(), "--pid", &other.pid().to_string()].map(String::from).into());
-    assert_eq!((failures_of(&ended, kept), failures_of(&ended, other)), (5, 5));
-    assert!(ended.events.iter().all(|event| [kept, other].contains(&event.pid())), "{:#?}", ended.events);
+    let (ended, kept, other) = two(|kept, other| {
+        [
+            "--pid",
+            &kept.pid().to_string(),
+            "--pid",
+            &other.pid().to_string(),
+        ]
+        .map(String::from)
+        .into()
+    });
+    assert_eq!(
+        (failures_of(&ended, kept), failures_of(&ended, other)),
+        (5, 5)
+    );
+    assert!(
+        ended
+            .events
+            .iter()
+            .all(|event| [kept, other].contains(&event.pid())),
+        "{:#?}",
+        ended.events
+    );
 }
 
 /// The owner decides, not who happens to run: the server's events of a connection come without the client's.
@@ -54,7 +90,10 @@ fn pid_of_a_server() {
     let netns = Netns::new();
     let (mut server, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
     let port = server.ok("listen 127.0.0.1:0 16")[1];
-    let trace = Trace::start(&netns, &["--events", "all", "--pid", &server.pid().to_string()]);
+    let trace = Trace::start(
+        &netns,
+        &["--events", "all", "--pid", &server.pid().to_string()],
+    );
     for at in 0..5 {
         client.ok(&format!("connect 127.0.0.1:{port}"));
         server.ok("accept 0");
@@ -63,10 +102,17 @@ fn pid_of_a_server() {
         server.ok(&format!("close {at}"));
     }
     let ended = trace.stop();
-    only(&ended, |event| event.pid() == server.pid() && event.num("lport") == port as i64);
+    only(&ended, |event| {
+        event.pid() == server.pid() && event.num("lport") == port as i64
+    });
     assert_eq!(ended.of("connection").len(), 5);
     let states: usize = tcptrace_tests::events::paths(&ended.events).values().sum();
-    assert_eq!(states, 5, "{:#?}", tcptrace_tests::events::paths(&ended.events));
+    assert_eq!(
+        states,
+        5,
+        "{:#?}",
+        tcptrace_tests::events::paths(&ended.events)
+    );
 }
 
 #[test]
@@ -75,13 +121,18 @@ fn comm() {
     let renamed = folder.path().join("other-name");
     fs::copy(Traffic::path(), &renamed).unwrap();
     let netns = Netns::new();
-    let (mut kept, mut other) = (Traffic::spawn(netns.command(&renamed)), Traffic::start(&netns));
+    let (mut kept, mut other) = (
+        Traffic::spawn(netns.command(&renamed)),
+        Traffic::start(&netns),
+    );
     let trace = Trace::start(&netns, &["--comm", "other-name"]);
     for process in [&mut kept, &mut other] {
         assert_eq!(process.error("connect 127.0.0.1:4"), "ECONNREFUSED");
     }
     let ended = trace.stop();
-    only(&ended, |event| event.text("comm") == "other-name" && event.pid() == kept.pid());
+    only(&ended, |event| {
+        event.text("comm") == "other-name" && event.pid() == kept.pid()
+    });
     assert_eq!(failures_of(&ended, kept.pid()), 1);
 }
 
@@ -97,8 +148,13 @@ fn after_connects(arguments: &[&str], addresses: &[&str]) -> Ended {
 
 #[test]
 fn port() {
-    let ended = after_connects(&["--port", "4", "--port", "6"], &["127.0.0.1:4", "127.0.0.1:5", "127.0.0.1:6", "[::1]:4"]);
-    only(&ended, |event| [4, 6].contains(&event.num("rport")) || [4, 6].contains(&event.num("lport")));
+    let ended = after_connects(
+        &["--port", "4", "--port", "6"],
+        &["127.0.0.1:4", "127.0.0.1:5", "127.0.0.1:6", "[::1]:4"],
+    );
+    only(&ended, |event| {
+        [4, 6].contains(&event.num("rport")) || [4, 6].contains(&event.num("lport"))
+    });
     assert_eq!(ended.of("connect_failed").len(), 3);
 }
 
@@ -115,16 +171,33 @@ fn local_port_and_events_without() {
     server.ok("limit 12");
     assert!(server.ok("storm socket 20")[1] > 0);
     let ended = trace.stop();
-    only(&ended, |event| event.num("lport") == port as i64 || event.num("rport") == port as i64);
+    only(&ended, |event| {
+        event.num("lport") == port as i64 || event.num("rport") == port as i64
+    });
     assert!(ended.of("fd_exhausted").is_empty());
-    assert!(ended.of("state").iter().any(|event| event.num("lport") == port as i64));
-    assert!(ended.of("state").iter().any(|event| event.num("rport") == port as i64));
+    assert!(
+        ended
+            .of("state")
+            .iter()
+            .any(|event| event.num("lport") == port as i64)
+    );
+    assert!(
+        ended
+            .of("state")
+            .iter()
+            .any(|event| event.num("rport") == port as i64)
+    );
 }
 
 #[test]
 fn cidr() {
-    let ended = after_connects(&["--cidr", "127.7.0.0/16"], &["127.0.0.1:4", "127.7.1.1:4", "127.8.0.1:4"]);
-    only(&ended, |event| event.text("raddr") == "127.7.1.1" || event.text("laddr") == "127.7.1.1");
+    let ended = after_connects(
+        &["--cidr", "127.7.0.0/16"],
+        &["127.0.0.1:4", "127.7.1.1:4", "127.8.0.1:4"],
+    );
+    only(&ended, |event| {
+        event.text("raddr") == "127.7.1.1" || event.text("laddr") == "127.7.1.1"
+    });
     assert_eq!(ended.of("connect_failed").len(), 1);
 }
 
@@ -145,7 +218,10 @@ fn cidr_ipv6() {
 /// A v4-mapped socket matches an IPv4 network.
 #[test]
 fn cidr_ipv4_mapped() {
-    let ended = after_connects(&["--cidr", "127.0.0.0/8"], &["[::1]:4", "[::ffff:127.0.0.1]:4"]);
+    let ended = after_connects(
+        &["--cidr", "127.0.0.0/8"],
+        &["[::1]:4", "[::ffff:127.0.0.1]:4"],
+    );
     only(&ended, |event| event.text("family") == "ipv4");
     assert_eq!(ended.of("connect_failed").len(), 1);
 }
@@ -159,7 +235,14 @@ impl Named {
         let path = PathBuf::from(format!("/run/netns/tcptrace-test-{}", netns.inode()));
         fs::write(&path, "").unwrap();
         let named = Self(path);
-        mount(Some(&*netns.path()), &named.0, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        mount(
+            Some(&*netns.path()),
+            &named.0,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )
+        .unwrap();
         named
     }
 }
@@ -183,7 +266,14 @@ fn netns_by_inode_path_and_name() {
         assert_eq!(outside.error("connect 127.0.0.1:4"), "ECONNREFUSED");
         let ended = trace.stop();
         only(&ended, |event| event.num("netns") as u64 == kept.inode());
-        assert_eq!((failures_of(&ended, inside.pid()), failures_of(&ended, outside.pid())), (1, 0), "--netns {how}");
+        assert_eq!(
+            (
+                failures_of(&ended, inside.pid()),
+                failures_of(&ended, outside.pid())
+            ),
+            (1, 0),
+            "--netns {how}"
+        );
     }
 }
 
@@ -215,7 +305,12 @@ fn events() {
     client.ok("limit 12");
     client.ok("storm socket 20");
     let ended = trace.stop();
-    assert!(ended.events.iter().all(|event| ["connect_failed", "reset"].contains(&event.kind())));
+    assert!(
+        ended
+            .events
+            .iter()
+            .all(|event| ["connect_failed", "reset"].contains(&event.kind()))
+    );
     assert_eq!(ended.of("connect_failed").len(), 1);
     assert!(ended.of("reset").len() >= 3, "{:#?}", ended.events);
 }

@@ -36,7 +36,12 @@ fn connections_from_before_keep_their_process() {
     for client in &mut clients {
         client.ok("send_all 100");
     }
-    let ports = |events: &[Event]| of(events, "retransmit").iter().map(|event| event.num("lport")).collect::<Vec<_>>();
+    let ports = |events: &[Event]| {
+        of(events, "retransmit")
+            .iter()
+            .map(|event| event.num("lport"))
+            .collect::<Vec<_>>()
+    };
     trace.wait_for("every connection retransmits", |events| {
         let mut ports = ports(events);
         ports.sort_unstable();
@@ -45,18 +50,34 @@ fn connections_from_before_keep_their_process() {
     });
     veth.far.nft_clear();
     wait::until_true("everything is acknowledged", || {
-        veth.near.ss(&["-Htn"]).lines().all(|line| line.split_whitespace().nth(2) == Some("0"))
+        veth.near
+            .ss(&["-Htn"])
+            .lines()
+            .all(|line| line.split_whitespace().nth(2) == Some("0"))
     });
     let ended = trace.stop();
     let mut segs = BTreeMap::<u32, i64>::new();
     for event in ended.of("retransmit") {
-        assert_eq!(Some(&event.pid()), owner.get(&event.num("lport")), "the wrong process: {event:?}");
-        assert_eq!((event.text("owner_source"), event.text("comm")), ("iter", "traffic"));
+        assert_eq!(
+            Some(&event.pid()),
+            owner.get(&event.num("lport")),
+            "the wrong process: {event:?}"
+        );
+        assert_eq!(
+            (event.text("owner_source"), event.text("comm")),
+            ("iter", "traffic")
+        );
         *segs.entry(event.pid()).or_default() += event.num("segs");
     }
-    assert_eq!(segs.values().sum::<i64>() as u64, veth.near.counter("TcpRetransSegs") - before);
+    assert_eq!(
+        segs.values().sum::<i64>() as u64,
+        veth.near.counter("TcpRetransSegs") - before
+    );
     for client in &clients {
-        assert_eq!(ended.process(client.pid())["retransmit_segs"], segs[&client.pid()]);
+        assert_eq!(
+            ended.process(client.pid())["retransmit_segs"],
+            segs[&client.pid()]
+        );
     }
 }
 
@@ -71,7 +92,10 @@ fn stuck() -> (Veth, Traffic, Traffic) {
 }
 
 fn retransmits_of(events: &[Event], pid: u32) -> usize {
-    of(events, "retransmit").iter().filter(|event| event.pid() == pid).count()
+    of(events, "retransmit")
+        .iter()
+        .filter(|event| event.pid() == pid)
+        .count()
 }
 
 /// The child that holds the socket too is not its owner as long as the parent lives; then it is.
@@ -82,15 +106,23 @@ fn fork_and_exit_of_the_parent() {
     veth.far.drop_incoming("meta l4proto tcp");
     let child = client.ok("fork")[0] as u32;
     client.ok("send 0 100");
-    trace.wait_for("retransmits of the parent", |events| retransmits_of(events, client.pid()) >= 2);
+    trace.wait_for("retransmits of the parent", |events| {
+        retransmits_of(events, client.pid()) >= 2
+    });
     assert_eq!(retransmits_of(&trace.so_far(), child), 0);
     let parent = client.pid();
     client.exit();
-    trace.wait_for("retransmits of the child", |events| retransmits_of(events, child) >= 1);
+    trace.wait_for("retransmits of the child", |events| {
+        retransmits_of(events, child) >= 1
+    });
     let ended = trace.stop();
     for event in ended.of("retransmit") {
         assert!([parent, child].contains(&event.pid()), "{event:?}");
-        assert_eq!(event.text("owner_source"), "iter", "the socket is from before the trace: {event:?}");
+        assert_eq!(
+            event.text("owner_source"),
+            "iter",
+            "the socket is from before the trace: {event:?}"
+        );
     }
     kill(Pid::from_raw(child as i32), Signal::SIGKILL).unwrap();
 }
@@ -108,14 +140,21 @@ fn passed_to_another_process() {
     receiver.ok("take");
     veth.far.drop_incoming("meta l4proto tcp");
     receiver.ok("send 0 100");
-    trace.wait_for("retransmits of the one that connected", |events| retransmits_of(events, client.pid()) >= 2);
+    trace.wait_for("retransmits of the one that connected", |events| {
+        retransmits_of(events, client.pid()) >= 2
+    });
     let sender = client.pid();
     client.exit();
-    trace.wait_for("retransmits of the one that has it", |events| retransmits_of(events, receiver.pid()) >= 1);
+    trace.wait_for("retransmits of the one that has it", |events| {
+        retransmits_of(events, receiver.pid()) >= 1
+    });
     let ended = trace.stop();
     for event in ended.of("retransmit") {
         assert!([sender, receiver.pid()].contains(&event.pid()), "{event:?}");
-        assert!(event.pid() == sender || event.text("owner_source") == "iter", "{event:?}");
+        assert!(
+            event.pid() == sender || event.text("owner_source") == "iter",
+            "{event:?}"
+        );
     }
 }
 
@@ -129,14 +168,22 @@ fn orphan() {
     let pid = client.pid();
     client.exit();
     let before = trace.so_far().len();
-    trace.wait_for("retransmits after the exit", |events| retransmits_of(&events[before..], pid) >= 3);
+    trace.wait_for("retransmits after the exit", |events| {
+        retransmits_of(&events[before..], pid) >= 3
+    });
     veth.far.nft_clear();
     trace.wait_for("the connection ends its way", |events| {
-        of(events, "state").iter().any(|event| event.text("new") == "FIN_WAIT2")
+        of(events, "state")
+            .iter()
+            .any(|event| event.text("new") == "FIN_WAIT2")
     });
     let ended = trace.stop();
     for event in ended.events {
-        assert_eq!((event.pid(), event.text("comm"), event.text("owner_source")), (pid, "traffic", "iter"), "{event:?}");
+        assert_eq!(
+            (event.pid(), event.text("comm"), event.text("owner_source")),
+            (pid, "traffic", "iter"),
+            "{event:?}"
+        );
     }
 }
 
@@ -158,26 +205,50 @@ fn shared_port() {
         }
     }
     assert_eq!(accepted.len(), 40);
-    assert!(servers.iter().all(|server| accepted.values().any(|pid| *pid == server.pid())), "both have some");
+    assert!(
+        servers
+            .iter()
+            .all(|server| accepted.values().any(|pid| *pid == server.pid())),
+        "both have some"
+    );
     client.ok("close_all");
     for server in &mut servers {
         server.ok("close_all");
     }
     let ended = trace.stop();
-    for states in connections(&ended.events).values().filter(|states| states[0].text("new") == "SYN_RECV") {
+    for states in connections(&ended.events)
+        .values()
+        .filter(|states| states[0].text("new") == "SYN_RECV")
+    {
         let owner = accepted[&states[0].num("rport")];
         for event in states {
             match event.text("owner_source") {
-                "unknown" => assert!(event.pid() == 0 && event.text("old") != "CLOSE_WAIT", "{event:?}"),
+                "unknown" => assert!(
+                    event.pid() == 0 && event.text("old") != "CLOSE_WAIT",
+                    "{event:?}"
+                ),
                 "inherited" | "accept" => assert_eq!(event.pid(), owner, "{event:?}"),
                 other => panic!("{other}: {event:?}"),
             }
         }
-        assert_eq!(states.last().unwrap().text("owner_source"), "accept", "{states:#?}");
+        assert_eq!(
+            states.last().unwrap().text("owner_source"),
+            "accept",
+            "{states:#?}"
+        );
     }
-    let records: Vec<_> = ended.of("connection").into_iter().filter(|event| event.num("lport") == port as i64).collect();
+    let records: Vec<_> = ended
+        .of("connection")
+        .into_iter()
+        .filter(|event| event.num("lport") == port as i64)
+        .collect();
     assert_eq!(records.len(), 40);
-    assert!(records.iter().all(|event| Some(&event.pid()) == accepted.get(&event.num("rport"))), "{records:#?}");
+    assert!(
+        records
+            .iter()
+            .all(|event| Some(&event.pid()) == accepted.get(&event.num("rport"))),
+        "{records:#?}"
+    );
 }
 
 /// Never accepted: it stays the listener's until the listener closes and resets it.
@@ -190,15 +261,28 @@ fn never_accepted() {
     client.ok(&format!("connect_many 127.0.0.1:{port} 3"));
     server.ok("close_listener 0");
     let ended = trace.stop();
-    let children: Vec<_> =
-        connections(&ended.events).into_values().filter(|states| states[0].text("new") == "SYN_RECV").collect();
+    let children: Vec<_> = connections(&ended.events)
+        .into_values()
+        .filter(|states| states[0].text("new") == "SYN_RECV")
+        .collect();
     assert_eq!(children.len(), 3);
     for event in children.iter().flatten() {
-        assert_eq!((event.pid(), event.text("owner_source")), (server.pid(), "inherited"), "{event:?}");
+        assert_eq!(
+            (event.pid(), event.text("owner_source")),
+            (server.pid(), "inherited"),
+            "{event:?}"
+        );
     }
-    let sent: Vec<_> = ended.of("reset").into_iter().filter(|event| event.text("direction") == "sent").collect();
+    let sent: Vec<_> = ended
+        .of("reset")
+        .into_iter()
+        .filter(|event| event.text("direction") == "sent")
+        .collect();
     assert_eq!(sent.len() as u64, netns.counter("TcpOutRsts"));
-    assert!(sent.iter().all(|event| event.pid() == server.pid()), "{sent:#?}");
+    assert!(
+        sent.iter().all(|event| event.pid() == server.pid()),
+        "{sent:#?}"
+    );
     assert_eq!(ended.process(client.pid())["resets_received"], 3);
 }
 
@@ -217,9 +301,19 @@ fn accepted_after_the_start_but_connected_before() {
     let records = ended.of("connection");
     assert_eq!(records.len(), 10);
     for event in records {
-        let expected =
-            if event.num("lport") == port as i64 { (server.pid(), "accept") } else { (client.pid(), "iter") };
-        assert_eq!((event.pid(), event.text("owner_source")), expected, "{event:?}");
-        assert!(event.field("duration_us").is_null(), "it was there before: {event:?}");
+        let expected = if event.num("lport") == port as i64 {
+            (server.pid(), "accept")
+        } else {
+            (client.pid(), "iter")
+        };
+        assert_eq!(
+            (event.pid(), event.text("owner_source")),
+            expected,
+            "{event:?}"
+        );
+        assert!(
+            event.field("duration_us").is_null(),
+            "it was there before: {event:?}"
+        );
     }
 }

@@ -36,7 +36,10 @@ fn get() -> (i64, String) {
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.") && answer.contains(" 200 "), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.") && answer.contains(" 200 "),
+        "{answer}"
+    );
     let body = answer.rsplit("\r\n\r\n").next().unwrap().trim().to_owned();
     (stream.local_addr().unwrap().port().into(), body)
 }
@@ -47,15 +50,28 @@ fn answers(netns: &Netns) -> bool {
 
 /// Every connection at the server's side has the process that `worker` names for the client's port.
 fn each_has_its_worker(ended: &Ended, worker: &BTreeMap<i64, u32>, comm: &str) {
-    let records: Vec<_> =
-        ended.of("connection").into_iter().filter(|event| event.num("lport") == i64::from(PORT)).collect();
+    let records: Vec<_> = ended
+        .of("connection")
+        .into_iter()
+        .filter(|event| event.num("lport") == i64::from(PORT))
+        .collect();
     assert_eq!(records.len(), worker.len());
     for event in records {
         assert_eq!(event.pid(), worker[&event.num("rport")], "{event:?}");
-        assert_eq!((event.text("owner_source"), event.text("comm"), event.text("role")), ("accept", comm, "passive"));
+        assert_eq!(
+            (
+                event.text("owner_source"),
+                event.text("comm"),
+                event.text("role")
+            ),
+            ("accept", comm, "passive")
+        );
     }
     let workers: BTreeSet<_> = worker.values().collect();
-    assert!(workers.len() > 1, "the load must reach several workers: {workers:?}");
+    assert!(
+        workers.len() > 1,
+        "the load must reach several workers: {workers:?}"
+    );
     for pid in workers {
         let number = worker.values().filter(|other| *other == pid).count();
         assert_eq!(ended.process(*pid)["connections"], number);
@@ -83,18 +99,36 @@ fn nginx(listen: &str) {
     );
     fs::write(path("conf"), configuration).unwrap();
     let mut command = netns.command(need_program("nginx", "nginx-light"));
-    command.args(["-c", &path("conf"), "-p", &folder.path().display().to_string(), "-e", &path("error")]);
-    let server = Reaped(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    command.args([
+        "-c",
+        &path("conf"),
+        "-p",
+        &folder.path().display().to_string(),
+        "-e",
+        &path("error"),
+    ]);
+    let server = Reaped(
+        command
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
     let server = Gracefully(server);
     wait::until_true("nginx answers", || answers(&netns));
     let trace = Trace::start(&netns, &[]);
     let answers = ask(&netns, 12, 40);
     // nginx writes a line once a request is done, and closes the connection after that.
     let lines = || fs::read_to_string(path("access")).unwrap();
-    wait::until_true("nginx has logged all", || lines().lines().count() >= answers.len());
+    wait::until_true("nginx has logged all", || {
+        lines().lines().count() >= answers.len()
+    });
     trace.wait_for("all connections end", |events| {
         let records = events.iter().filter(|event| event.kind() == "connection");
-        records.filter(|event| event.num("lport") == i64::from(PORT)).count() >= answers.len()
+        records
+            .filter(|event| event.num("lport") == i64::from(PORT))
+            .count()
+            >= answers.len()
     });
     let ended = trace.stop();
     drop(server);
@@ -144,26 +178,52 @@ def app(environ, start_response):
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("page.py"), APPLICATION).unwrap();
     let mut command = netns.command(need_program("gunicorn", "gunicorn"));
-    command.args(["--workers", "3", "--bind", &format!("127.0.0.1:{PORT}"), "--worker-tmp-dir"]).arg(folder.path());
-    command.arg("page:app").current_dir(folder.path()).env("PYTHONPATH", folder.path());
-    let server = Gracefully(Reaped(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()));
+    command
+        .args([
+            "--workers",
+            "3",
+            "--bind",
+            &format!("127.0.0.1:{PORT}"),
+            "--worker-tmp-dir",
+        ])
+        .arg(folder.path());
+    command
+        .arg("page:app")
+        .current_dir(folder.path())
+        .env("PYTHONPATH", folder.path());
+    let server = Gracefully(Reaped(
+        command
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    ));
     wait::until_true("gunicorn answers", || answers(&netns));
     wait::until_true("three workers are up", || workers(server.0.id()) == 3);
     let trace = Trace::start(&netns, &[]);
     let answers = ask(&netns, 6, 20);
     trace.wait_for("all connections end", |events| {
         let records = events.iter().filter(|event| event.kind() == "connection");
-        records.filter(|event| event.num("lport") == i64::from(PORT)).count() >= answers.len()
+        records
+            .filter(|event| event.num("lport") == i64::from(PORT))
+            .count()
+            >= answers.len()
     });
     let ended = trace.stop();
-    let worker = answers.iter().map(|(port, pid)| (*port, pid.parse().unwrap())).collect();
+    let worker = answers
+        .iter()
+        .map(|(port, pid)| (*port, pid.parse().unwrap()))
+        .collect();
     each_has_its_worker(&ended, &worker, "gunicorn");
 }
 
 fn workers(parent: u32) -> usize {
     let children = format!("/proc/{parent}/task/{parent}/children");
     if Path::new(&children).exists() {
-        return fs::read_to_string(children).unwrap().split_whitespace().count();
+        return fs::read_to_string(children)
+            .unwrap()
+            .split_whitespace()
+            .count();
     }
     0
 }

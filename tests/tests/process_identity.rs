@@ -25,8 +25,13 @@ fn of_a_process_that_lives_for_moments() {
     for _ in 0..30 {
         let members = cgroup.path().join("cgroup.procs");
         let mut command = netns.command(need_program("setpriv", "util-linux"));
-        command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]).arg(&program);
-        command.args(["once", "127.0.0.1:4"]).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(["--reuid", USER, "--regid", USER, "--clear-groups"])
+            .arg(&program);
+        command
+            .args(["once", "127.0.0.1:4"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         // SAFETY: writing a file is a few system calls, and the C library keeps its allocator usable after a fork.
         unsafe { command.pre_exec(move || fs::write(&members, "0")) };
         let mut child = command.spawn().unwrap();
@@ -35,9 +40,16 @@ fn of_a_process_that_lives_for_moments() {
     }
     let ended = trace.stop();
     let failures = ended.of("connect_failed");
-    assert_eq!(failures.iter().map(|event| event.pid()).collect::<Vec<_>>(), pids);
+    assert_eq!(
+        failures.iter().map(|event| event.pid()).collect::<Vec<_>>(),
+        pids
+    );
     for event in failures {
-        assert_eq!((event.text("comm"), event.num("uid")), ("short-lived", 1234), "{event:?}");
+        assert_eq!(
+            (event.text("comm"), event.num("uid")),
+            ("short-lived", 1234),
+            "{event:?}"
+        );
         assert_eq!(event.text("cgroup"), cgroup.name(), "{event:?}");
         assert_eq!(event.text("unit"), "short-lived.service", "{event:?}");
         assert!(event.field("container").is_null());
@@ -62,15 +74,29 @@ fn start_time_agrees_with_proc() {
     }
     let ended = trace.stop();
     let since_boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as i64;
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as i64;
     let boot = now - (since_boot.tv_sec() * 1_000_000_000 + since_boot.tv_nsec());
     for process in [&before, &after] {
         // 100 ticks a second, as seen from user space.
         let expected = boot + start_time(process.pid()) as i64 * 10_000_000;
-        let event = ended.of("connect_failed").into_iter().find(|event| event.pid() == process.pid()).unwrap();
+        let event = ended
+            .of("connect_failed")
+            .into_iter()
+            .find(|event| event.pid() == process.pid())
+            .unwrap();
         let told = events::nanoseconds(event.text("pid_start"));
-        assert!((told - expected).abs() < 50_000_000, "{} ms apart: {event:?}", (told - expected) / 1_000_000);
-        assert_eq!(ended.process(process.pid())["pid_start"], event.text("pid_start"));
+        assert!(
+            (told - expected).abs() < 50_000_000,
+            "{} ms apart: {event:?}",
+            (told - expected) / 1_000_000
+        );
+        assert_eq!(
+            ended.process(process.pid())["pid_start"],
+            event.text("pid_start")
+        );
     }
 }
 
@@ -80,12 +106,17 @@ fn name_after_exec() {
     let netns = Netns::new();
     let trace = Trace::start(&netns, &[]);
     let mut command = netns.command("sh");
-    command.args(["-c", "exec \"$0\" once 127.0.0.1:4"]).arg(Traffic::path());
+    command
+        .args(["-c", "exec \"$0\" once 127.0.0.1:4"])
+        .arg(Traffic::path());
     let mut child = tcptrace_tests::Reaped(command.spawn().unwrap());
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let ended = trace.stop();
     let failure = ended.of("connect_failed")[0];
-    assert_eq!((failure.pid(), failure.text("comm")), (child.id(), "traffic"));
+    assert_eq!(
+        (failure.pid(), failure.text("comm")),
+        (child.id(), "traffic")
+    );
 }
 
 /// Container and unit, from the control group's path.
@@ -94,18 +125,56 @@ fn container_and_unit() {
     let id = "0123456789abcdef".repeat(4);
     let pod = "12345678-9abc-def0-1234-56789abcdef0";
     let under = pod.replace('-', "_");
-    let slice = format!("kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{under}.slice");
-    let container = |runtime: &str, pod: Option<&str>| json!({ "runtime": runtime, "id": id, "pod_uid": pod });
+    let slice =
+        format!("kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{under}.slice");
+    let container =
+        |runtime: &str, pod: Option<&str>| json!({ "runtime": runtime, "id": id, "pod_uid": pod });
     let cases: [(String, Value, Value); 10] = [
-        (format!("tcptrace-test.slice/docker-{id}.scope"), container("docker", None), Value::Null),
-        (format!("tcptrace-test.slice/docker/{id}"), container("docker", None), Value::Null),
-        (format!("tcptrace-test.slice/libpod-{id}.scope"), container("podman", None), Value::Null),
-        (format!("{slice}/cri-containerd-{id}.scope"), container("containerd", Some(pod)), Value::Null),
-        (format!("{slice}/crio-{id}.scope"), container("crio", Some(pod)), Value::Null),
-        (format!("{slice}/docker-{id}.scope"), container("docker", Some(pod)), Value::Null),
-        (format!("kubepods/besteffort/pod{pod}/{id}"), container("kubernetes", Some(pod)), Value::Null),
-        ("tcptrace-test.slice/redis-server.service".into(), Value::Null, json!("redis-server.service")),
-        ("tcptrace-test.slice/web@1.service/worker".into(), Value::Null, json!("web@1.service")),
+        (
+            format!("tcptrace-test.slice/docker-{id}.scope"),
+            container("docker", None),
+            Value::Null,
+        ),
+        (
+            format!("tcptrace-test.slice/docker/{id}"),
+            container("docker", None),
+            Value::Null,
+        ),
+        (
+            format!("tcptrace-test.slice/libpod-{id}.scope"),
+            container("podman", None),
+            Value::Null,
+        ),
+        (
+            format!("{slice}/cri-containerd-{id}.scope"),
+            container("containerd", Some(pod)),
+            Value::Null,
+        ),
+        (
+            format!("{slice}/crio-{id}.scope"),
+            container("crio", Some(pod)),
+            Value::Null,
+        ),
+        (
+            format!("{slice}/docker-{id}.scope"),
+            container("docker", Some(pod)),
+            Value::Null,
+        ),
+        (
+            format!("kubepods/besteffort/pod{pod}/{id}"),
+            container("kubernetes", Some(pod)),
+            Value::Null,
+        ),
+        (
+            "tcptrace-test.slice/redis-server.service".into(),
+            Value::Null,
+            json!("redis-server.service"),
+        ),
+        (
+            "tcptrace-test.slice/web@1.service/worker".into(),
+            Value::Null,
+            json!("web@1.service"),
+        ),
         ("tcptrace-test.slice/plain".into(), Value::Null, Value::Null),
     ];
     let netns = Netns::new();
@@ -123,7 +192,11 @@ fn container_and_unit() {
     }
     let ended = trace.stop();
     for (pid, path, container, unit) in processes {
-        let event = ended.of("connect_failed").into_iter().find(|event| event.pid() == pid).unwrap();
+        let event = ended
+            .of("connect_failed")
+            .into_iter()
+            .find(|event| event.pid() == pid)
+            .unwrap();
         assert_eq!(event.text("cgroup"), path);
         assert_eq!(event.field("container"), &container, "{path}");
         assert_eq!(event.field("unit"), &unit, "{path}");
@@ -143,5 +216,10 @@ fn moved_to_another_control_group() {
     let ended = trace.stop();
     let failures = ended.of("connect_failed");
     assert!(failures[0].field("unit").is_null(), "{:?}", failures[0]);
-    assert_eq!(failures[1].text("unit"), "second.service", "{:?}", failures[1]);
+    assert_eq!(
+        failures[1].text("unit"),
+        "second.service",
+        "{:?}",
+        failures[1]
+    );
 }

@@ -21,13 +21,23 @@ fn run(address: &str, act: impl Fn(&mut Traffic, &mut Traffic)) -> Both {
     server.ok("accept 0");
     act(&mut client, &mut server);
     let ended = trace.stop();
-    Both { ended, netns, server, client, port: port as i64, client_port: client_port as i64 }
+    Both {
+        ended,
+        netns,
+        server,
+        client,
+        port: port as i64,
+        client_port: client_port as i64,
+    }
 }
 
 impl Both {
     fn reset(&self, direction: &str) -> &Event {
         let resets = self.ended.of("reset");
-        let found: Vec<_> = resets.iter().filter(|event| event.text("direction") == direction).collect();
+        let found: Vec<_> = resets
+            .iter()
+            .filter(|event| event.text("direction") == direction)
+            .collect();
         assert_eq!(found.len(), 1, "{resets:#?}");
         found[0]
     }
@@ -35,7 +45,10 @@ impl Both {
     fn check(&self, sender: u32, sender_port: i64, receiver: u32) {
         let receiver_port = self.port + self.client_port - sender_port;
         let (sent, received) = (self.reset("sent"), self.reset("received"));
-        assert_eq!((sent.pid(), sent.num("lport"), sent.num("rport")), (sender, sender_port, receiver_port));
+        assert_eq!(
+            (sent.pid(), sent.num("lport"), sent.num("rport")),
+            (sender, sender_port, receiver_port)
+        );
         assert_eq!(
             (received.pid(), received.num("lport"), received.num("rport")),
             (receiver, receiver_port, sender_port)
@@ -80,7 +93,10 @@ fn answer_to_data_after_close() {
     });
     let received = both.reset("received");
     assert_eq!(received.pid(), both.client.pid());
-    assert_eq!(both.netns.counter("TcpOutRsts"), both.ended.of("reset").len() as u64 - 1);
+    assert_eq!(
+        both.netns.counter("TcpOutRsts"),
+        both.ended.of("reset").len() as u64 - 1
+    );
 }
 
 /// Every reset that the namespace sends is one event.
@@ -97,9 +113,17 @@ fn as_many_as_the_kernel_counts() {
         client.error("connect 127.0.0.1:4");
     }
     let ended = trace.stop();
-    let sent = ended.of("reset").iter().filter(|event| event.text("direction") == "sent").count();
+    let sent = ended
+        .of("reset")
+        .iter()
+        .filter(|event| event.text("direction") == "sent")
+        .count();
     assert_eq!(sent as u64, netns.counter("TcpOutRsts"));
     assert_eq!(ended.process(client.pid())["resets_sent"], 50);
     assert_eq!(ended.process(server.pid())["resets_received"], 50);
-    assert_eq!(ended.process(client.pid())["resets_received"], 50, "those that refused it");
+    assert_eq!(
+        ended.process(client.pid())["resets_received"],
+        50,
+        "those that refused it"
+    );
 }

@@ -19,7 +19,8 @@ fn connected(probes: bool) -> Pair {
     if !probes {
         pair.veth.near.sysctl("net.ipv4.tcp_early_retrans", "0");
     }
-    pair.client.ok(&format!("connect {}:{}", Veth::FAR, pair.port));
+    pair.client
+        .ok(&format!("connect {}:{}", Veth::FAR, pair.port));
     pair.server.ok("accept 0");
     // A measured round-trip time, so that timers are short.
     for _ in 0..4 {
@@ -33,24 +34,54 @@ fn ready() -> Pair {
     let veth = Veth::new();
     let (client, mut server) = (Traffic::start(&veth.near), Traffic::start(&veth.far));
     let port = server.ok("listen 10.99.0.2:0 64")[1];
-    Pair { veth, client, server, port }
+    Pair {
+        veth,
+        client,
+        server,
+        port,
+    }
 }
 
 fn segs(events: &[Event], cause: &str) -> u64 {
-    of(events, "retransmit").iter().filter(|event| event.text("cause") == cause).map(|event| event.num("segs") as u64).sum()
+    of(events, "retransmit")
+        .iter()
+        .filter(|event| event.text("cause") == cause)
+        .map(|event| event.num("segs") as u64)
+        .sum()
 }
 
 /// The segments of each cause, which must add up to the kernel's sum.
 fn equals_kernel(ended: &Ended, netns: &Netns) {
-    assert_eq!(ended.sum("retransmit", "segs"), netns.counter("TcpRetransSegs"), "{:#?}", ended.events);
-    assert_eq!(segs(&ended.events, "unknown"), 0, "nothing is ambiguous here: {:#?}", ended.events);
-    assert_eq!(segs(&ended.events, "fast"), netns.counter("TcpExtTCPFastRetrans"), "fast");
-    assert_eq!(segs(&ended.events, "loss_recovery"), netns.counter("TcpExtTCPSlowStartRetrans"), "loss_recovery");
+    assert_eq!(
+        ended.sum("retransmit", "segs"),
+        netns.counter("TcpRetransSegs"),
+        "{:#?}",
+        ended.events
+    );
+    assert_eq!(
+        segs(&ended.events, "unknown"),
+        0,
+        "nothing is ambiguous here: {:#?}",
+        ended.events
+    );
+    assert_eq!(
+        segs(&ended.events, "fast"),
+        netns.counter("TcpExtTCPFastRetrans"),
+        "fast"
+    );
+    assert_eq!(
+        segs(&ended.events, "loss_recovery"),
+        netns.counter("TcpExtTCPSlowStartRetrans"),
+        "loss_recovery"
+    );
 }
 
 fn acknowledged(netns: &Netns) {
     wait::until_true("everything is acknowledged", || {
-        netns.ss(&["-Htn"]).lines().all(|line| line.split_whitespace().nth(2) == Some("0"))
+        netns
+            .ss(&["-Htn"])
+            .lines()
+            .all(|line| line.split_whitespace().nth(2) == Some("0"))
     });
 }
 
@@ -66,7 +97,12 @@ fn rto() {
     acknowledged(&pair.veth.near);
     let ended = trace.stop();
     equals_kernel(&ended, &pair.veth.near);
-    assert_eq!(segs(&ended.events, "rto"), pair.veth.near.counter("TcpRetransSegs"), "{:#?}", ended.events);
+    assert_eq!(
+        segs(&ended.events, "rto"),
+        pair.veth.near.counter("TcpRetransSegs"),
+        "{:#?}",
+        ended.events
+    );
     assert!(pair.veth.near.counter("TcpExtTCPTimeouts") >= 1);
     assert_eq!(pair.veth.near.counter("TcpExtTCPLossProbes"), 0);
 }
@@ -84,8 +120,18 @@ fn tlp() {
     acknowledged(&pair.veth.near);
     let ended = trace.stop();
     equals_kernel(&ended, &pair.veth.near);
-    assert_eq!(ended.of("retransmit")[0].text("cause"), "tlp", "{:#?}", ended.events);
-    assert_eq!(segs(&ended.events, "tlp"), pair.veth.near.counter("TcpExtTCPLossProbes"), "{:#?}", ended.events);
+    assert_eq!(
+        ended.of("retransmit")[0].text("cause"),
+        "tlp",
+        "{:#?}",
+        ended.events
+    );
+    assert_eq!(
+        segs(&ended.events, "tlp"),
+        pair.veth.near.counter("TcpExtTCPLossProbes"),
+        "{:#?}",
+        ended.events
+    );
 }
 
 /// One segment in forty is lost, those behind it arrive: selective acknowledgements tell.
@@ -94,7 +140,9 @@ fn fast() {
     let mut pair = connected(false);
     pair.veth.near.ip("link set dev eth0 gso_max_segs 1");
     let trace = Trace::start(&pair.veth.near, &[]);
-    pair.veth.far.drop_incoming("tcp flags & syn == 0 meta length > 1000 numgen inc mod 40 == 20");
+    pair.veth
+        .far
+        .drop_incoming("tcp flags & syn == 0 meta length > 1000 numgen inc mod 40 == 20");
     pair.client.say("send 0 300000");
     pair.server.ok("receive 0 300000");
     pair.client.hear();
@@ -117,7 +165,11 @@ fn loss_recovery() {
     pair.server.ok("receive 0 14000");
     acknowledged(&pair.veth.near);
     let ended = trace.stop();
-    assert!(segs(&ended.events, "loss_recovery") >= 3, "{:#?}", ended.events);
+    assert!(
+        segs(&ended.events, "loss_recovery") >= 3,
+        "{:#?}",
+        ended.events
+    );
     assert!(segs(&ended.events, "rto") >= 1);
     equals_kernel(&ended, &pair.veth.near);
 }
@@ -126,19 +178,37 @@ fn loss_recovery() {
 fn syn() {
     let mut pair = ready();
     let trace = Trace::start(&pair.veth.near, &[]);
-    pair.veth.far.drop_incoming("tcp flags & (syn | ack) == syn");
-    pair.client.say(&format!("connect {}:{}", Veth::FAR, pair.port));
-    trace.wait_for("a second SYN", |events| !of(events, "retransmit").is_empty());
+    pair.veth
+        .far
+        .drop_incoming("tcp flags & (syn | ack) == syn");
+    pair.client
+        .say(&format!("connect {}:{}", Veth::FAR, pair.port));
+    trace.wait_for("a second SYN", |events| {
+        !of(events, "retransmit").is_empty()
+    });
     pair.veth.far.nft_clear();
     pair.client.ok_heard();
     let ended = trace.stop();
     assert!(segs(&ended.events, "syn") >= 1);
     equals_kernel(&ended, &pair.veth.near);
-    assert_eq!(segs(&ended.events, "syn"), pair.veth.near.counter("TcpExtTCPSynRetrans"));
+    assert_eq!(
+        segs(&ended.events, "syn"),
+        pair.veth.near.counter("TcpExtTCPSynRetrans")
+    );
     for event in ended.of("retransmit") {
-        assert_eq!((event.pid(), event.text("owner_source")), (pair.client.pid(), "connect"), "{event:?}");
-        assert_eq!((event.text("raddr"), event.num("rport") as u64), (Veth::FAR, pair.port));
-        assert!(event.num("lport") > 0 && event.field("srtt_us").is_null(), "{event:?}");
+        assert_eq!(
+            (event.pid(), event.text("owner_source")),
+            (pair.client.pid(), "connect"),
+            "{event:?}"
+        );
+        assert_eq!(
+            (event.text("raddr"), event.num("rport") as u64),
+            (Veth::FAR, pair.port)
+        );
+        assert!(
+            event.num("lport") > 0 && event.field("srtt_us").is_null(),
+            "{event:?}"
+        );
     }
 }
 
@@ -147,19 +217,38 @@ fn syn() {
 fn synack() {
     let mut pair = ready();
     let trace = Trace::start(&pair.veth.far, &[]);
-    pair.veth.near.drop_incoming("tcp flags & (syn | ack) == syn | ack");
-    pair.client.say(&format!("connect {}:{}", Veth::FAR, pair.port));
-    trace.wait_for("two more SYN-ACKs", |events| of(events, "retransmit").len() >= 2);
+    pair.veth
+        .near
+        .drop_incoming("tcp flags & (syn | ack) == syn | ack");
+    pair.client
+        .say(&format!("connect {}:{}", Veth::FAR, pair.port));
+    trace.wait_for("two more SYN-ACKs", |events| {
+        of(events, "retransmit").len() >= 2
+    });
     pair.veth.near.nft_clear();
     let client_port = pair.client.ok_heard()[1];
     pair.server.ok("accept 0");
     let ended = trace.stop();
     equals_kernel(&ended, &pair.veth.far);
-    assert_eq!(segs(&ended.events, "synack"), pair.veth.far.counter("TcpRetransSegs"));
+    assert_eq!(
+        segs(&ended.events, "synack"),
+        pair.veth.far.counter("TcpRetransSegs")
+    );
     for event in ended.of("retransmit") {
-        assert_eq!((event.pid(), event.text("owner_source")), (pair.server.pid(), "iter"), "{event:?}");
-        assert_eq!((event.num("lport") as u64, event.num("rport") as u64), (pair.port, client_port), "{event:?}");
-        assert_eq!((event.text("laddr"), event.text("raddr")), (Veth::FAR, Veth::NEAR));
+        assert_eq!(
+            (event.pid(), event.text("owner_source")),
+            (pair.server.pid(), "iter"),
+            "{event:?}"
+        );
+        assert_eq!(
+            (event.num("lport") as u64, event.num("rport") as u64),
+            (pair.port, client_port),
+            "{event:?}"
+        );
+        assert_eq!(
+            (event.text("laddr"), event.text("raddr")),
+            (Veth::FAR, Veth::NEAR)
+        );
         assert!(event.field("conn_id").is_null(), "{event:?}");
     }
 }
@@ -188,10 +277,16 @@ fn pmtu() {
     server.ok("receive 0 100000");
     client.hear();
     acknowledged(&near);
-    assert!(router.counter("IpFragFails") > 0, "the router refused packets");
+    assert!(
+        router.counter("IpFragFails") > 0,
+        "the router refused packets"
+    );
     let ended = trace.stop();
     assert!(segs(&ended.events, "pmtu") > 0, "{:#?}", ended.events);
-    assert_eq!(ended.sum("retransmit", "segs"), near.counter("TcpRetransSegs"));
+    assert_eq!(
+        ended.sum("retransmit", "segs"),
+        near.counter("TcpRetransSegs")
+    );
     assert_eq!(ended.of("retransmit")[0].text("cause"), "pmtu");
 }
 
@@ -203,18 +298,29 @@ fn refused_by_the_local_stack() {
     pair.veth.far.drop_incoming("meta l4proto tcp");
     pair.client.ok("send 0 500");
     trace.wait_for("a timeout", |events| segs(events, "rto") >= 1);
-    pair.veth.near.ip(&format!("route add unreachable {}/32", Veth::FAR));
+    pair.veth
+        .near
+        .ip(&format!("route add unreachable {}/32", Veth::FAR));
     if kernel() >= (6, 17) {
         trace.wait_for("an attempt that failed", |events| {
-            of(events, "retransmit").iter().any(|event| event.num("err") < -1 && event.num("segs") == 0)
+            of(events, "retransmit")
+                .iter()
+                .any(|event| event.num("err") < -1 && event.num("segs") == 0)
         });
     }
     let ended = trace.stop();
-    assert_eq!(ended.sum("retransmit", "segs"), pair.veth.near.counter("TcpRetransSegs"), "{:#?}", ended.events);
+    assert_eq!(
+        ended.sum("retransmit", "segs"),
+        pair.veth.near.counter("TcpRetransSegs"),
+        "{:#?}",
+        ended.events
+    );
 }
 
 fn kernel() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut parts = release.split(['.', '-', '\n']).map_while(|part| part.parse().ok());
+    let mut parts = release
+        .split(['.', '-', '\n'])
+        .map_while(|part| part.parse().ok());
     (parts.next().unwrap(), parts.next().unwrap())
 }

@@ -18,7 +18,10 @@ fn transfer(veth: &Veth, address: &str, bytes: usize) -> (u16, u16) {
             (client, listener.accept().unwrap().0)
         })
     });
-    let ports = (client.local_addr().unwrap().port(), server.local_addr().unwrap().port());
+    let ports = (
+        client.local_addr().unwrap().port(),
+        server.local_addr().unwrap().port(),
+    );
     let reader = thread::spawn(move || read_all(server));
     (&client).write_all(&vec![7; bytes]).unwrap();
     drop(client);
@@ -40,8 +43,23 @@ fn read_all(mut stream: TcpStream) -> usize {
 fn check_fields(ended: &Ended) {
     for event in ended.of("retransmit") {
         assert!(event.num("segs") >= 1, "{event:?}");
-        assert!(event.num("backoff") >= 0 && event.num("rto_us") > 0, "{event:?}");
-        assert!(["rto", "fast", "loss_recovery", "tlp", "syn", "synack", "pmtu", "unknown"].contains(&event.text("cause")));
+        assert!(
+            event.num("backoff") >= 0 && event.num("rto_us") > 0,
+            "{event:?}"
+        );
+        assert!(
+            [
+                "rto",
+                "fast",
+                "loss_recovery",
+                "tlp",
+                "syn",
+                "synack",
+                "pmtu",
+                "unknown"
+            ]
+            .contains(&event.text("cause"))
+        );
     }
 }
 
@@ -57,23 +75,46 @@ fn drops_at_the_receiver(listen: &str, family: &str, rule: &str) {
     assert!(kernel > 10, "the drops must have an effect: {kernel}");
     assert_eq!(ended.sum("retransmit", "segs"), kernel);
     check_fields(&ended);
-    let data: Vec<_> = ended.of("retransmit").into_iter().filter(|event| event.text("cause") != "synack").collect();
+    let data: Vec<_> = ended
+        .of("retransmit")
+        .into_iter()
+        .filter(|event| event.text("cause") != "synack")
+        .collect();
     for event in &data {
-        assert_eq!((event.pid(), event.text("owner_source")), (std::process::id(), "connect"), "{event:?}");
-        assert_eq!((event.text("family"), event.num("lport")), (family, i64::from(port)));
+        assert_eq!(
+            (event.pid(), event.text("owner_source")),
+            (std::process::id(), "connect"),
+            "{event:?}"
+        );
+        assert_eq!(
+            (event.text("family"), event.num("lport")),
+            (family, i64::from(port))
+        );
     }
-    assert!(data.iter().any(|event| event.num("srtt_us") > 0 && event.num("unacked_bytes") > 0), "{data:#?}");
+    assert!(
+        data.iter()
+            .any(|event| event.num("srtt_us") > 0 && event.num("unacked_bytes") > 0),
+        "{data:#?}"
+    );
     assert_eq!(ended.process(std::process::id())["retransmit_segs"], kernel);
 }
 
 #[test]
 fn ipv4() {
-    drops_at_the_receiver("10.99.0.2:0", "ipv4", "tcp flags & syn == 0 numgen random mod 100 < 5");
+    drops_at_the_receiver(
+        "10.99.0.2:0",
+        "ipv4",
+        "tcp flags & syn == 0 numgen random mod 100 < 5",
+    );
 }
 
 #[test]
 fn ipv6() {
-    drops_at_the_receiver("[fd00:99::2]:0", "ipv6", "tcp flags & syn == 0 numgen random mod 100 < 5");
+    drops_at_the_receiver(
+        "[fd00:99::2]:0",
+        "ipv6",
+        "tcp flags & syn == 0 numgen random mod 100 < 5",
+    );
 }
 
 /// Both ends lose, and each end's namespace counts its own.
@@ -101,7 +142,10 @@ fn drops_in_both_directions() {
     // Both ends' sockets are gone, so no counter changes any more.
     tcptrace_tests::wait::until_true("all sockets closed", || {
         [&veth.near, &veth.far].iter().all(|netns| {
-            netns.ss(&["-Htan", "state", "connected", "exclude", "time-wait"]).trim().is_empty()
+            netns
+                .ss(&["-Htan", "state", "connected", "exclude", "time-wait"])
+                .trim()
+                .is_empty()
         })
     });
     for (trace, netns, process) in [(near, &veth.near, &client), (far, &veth.far, &server)] {
@@ -121,7 +165,8 @@ fn drops_in_both_directions() {
 #[test]
 fn drops_by_the_local_firewall() {
     let veth = Veth::new();
-    veth.near.drop_outgoing("tcp flags & syn == 0 numgen random mod 100 < 5");
+    veth.near
+        .drop_outgoing("tcp flags & syn == 0 numgen random mod 100 < 5");
     let trace = Trace::start(&veth.near, &[]);
     transfer(&veth, "10.99.0.2:0", 4_000_000);
     let ended = trace.stop();
@@ -143,17 +188,35 @@ fn back_off_on_the_same_data() {
     veth.far.drop_incoming("meta l4proto tcp");
     client.ok("send 0 1000");
     trace.wait_for("four timeouts", |events| {
-        tcptrace_tests::events::of(events, "retransmit").iter().filter(|event| event.text("cause") == "rto").count() >= 4
+        tcptrace_tests::events::of(events, "retransmit")
+            .iter()
+            .filter(|event| event.text("cause") == "rto")
+            .count()
+            >= 4
     });
     let ended = trace.stop();
     let kernel = veth.near.counter("TcpRetransSegs");
-    assert!(ended.sum("retransmit", "segs").abs_diff(kernel) <= 1, "the next one may fall between the two readings");
-    let timeouts: Vec<_> = ended.of("retransmit").into_iter().filter(|event| event.text("cause") == "rto").collect();
+    assert!(
+        ended.sum("retransmit", "segs").abs_diff(kernel) <= 1,
+        "the next one may fall between the two readings"
+    );
+    let timeouts: Vec<_> = ended
+        .of("retransmit")
+        .into_iter()
+        .filter(|event| event.text("cause") == "rto")
+        .collect();
     for pair in timeouts.windows(2) {
         assert_eq!(pair[0].num("seq"), pair[1].num("seq"), "the same data");
-        assert_eq!(pair[0].num("backoff") + 1, pair[1].num("backoff"), "{pair:#?}");
+        assert_eq!(
+            pair[0].num("backoff") + 1,
+            pair[1].num("backoff"),
+            "{pair:#?}"
+        );
         assert_eq!(pair[1].num("unacked_bytes"), 1000, "{pair:#?}");
         let ratio = pair[1].num("rto_us") as f64 / pair[0].num("rto_us") as f64;
-        assert!((1.8..2.2).contains(&ratio), "the timeout doubles: {pair:#?}");
+        assert!(
+            (1.8..2.2).contains(&ratio),
+            "the timeout doubles: {pair:#?}"
+        );
     }
 }

@@ -18,7 +18,10 @@ fn documented() -> Fields {
             section = title.trim_matches('`').to_owned();
         } else if let Some(row) = line.strip_prefix("| `") {
             let field = row.split('`').next().unwrap().to_owned();
-            assert!(sections.entry(section.clone()).or_default().insert(field), "twice: {line}");
+            assert!(
+                sections.entry(section.clone()).or_default().insert(field),
+                "twice: {line}"
+            );
         }
     }
     sections
@@ -66,18 +69,32 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
         assert_eq!(server.error(&format!("receive {at} 1")), "EOF");
         server.ok(&format!("close {at}"));
     }
-    assert_eq!(client.error(&format!("connect {}:4", Veth::FAR)), "ECONNREFUSED");
+    assert_eq!(
+        client.error(&format!("connect {}:4", Veth::FAR)),
+        "ECONNREFUSED"
+    );
     client.ok(&format!("connect {}:{port}", Veth::FAR));
     server.ok("accept 0");
     veth.far.drop_incoming("meta l4proto tcp");
     client.ok("send 10 100");
-    let seen = |kind: &str| trace.wait_for(kind, |events| events.iter().any(|event| event.kind() == kind));
+    let seen = |kind: &str| {
+        trace.wait_for(kind, |events| {
+            events.iter().any(|event| event.kind() == kind)
+        })
+    };
     seen("retransmit");
     veth.far.nft_clear();
     client.ok("reset 10");
     client.ok("limit 8");
     client.ok("storm socket 20");
-    for kind in ["state", "connection", "connect_failed", "reset", "time_wait_overflow", "fd_exhausted"] {
+    for kind in [
+        "state",
+        "connection",
+        "connect_failed",
+        "reset",
+        "time_wait_overflow",
+        "fd_exhausted",
+    ] {
         seen(kind);
     }
     let ended = trace.stop();
@@ -87,27 +104,55 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
     let mut union = Fields::new();
     for event in ended.events.iter().filter(|event| event.kind() != "lost") {
         let fields = printed(event);
-        union.entry(event.kind().to_owned()).or_default().extend(fields.clone());
-        let top: BTreeSet<_> = fields.into_iter().filter(|name| !name.contains(['.', '['])).collect();
+        union
+            .entry(event.kind().to_owned())
+            .or_default()
+            .extend(fields.clone());
+        let top: BTreeSet<_> = fields
+            .into_iter()
+            .filter(|name| !name.contains(['.', '[']))
+            .collect();
         let kind = event.kind();
-        let page = common.union(&pages[kind]).filter(|name| !name.contains(['.', '['])).cloned().collect();
-        assert_eq!(top, page, "each field is there in each {kind}, be it null: {event:?}");
+        let page = common
+            .union(&pages[kind])
+            .filter(|name| !name.contains(['.', '[']))
+            .cloned()
+            .collect();
+        assert_eq!(
+            top, page,
+            "each field is there in each {kind}, be it null: {event:?}"
+        );
     }
     for (kind, fields) in &union {
         let page: BTreeSet<_> = common.union(&pages[kind]).cloned().collect();
         let undocumented: Vec<_> = fields.difference(&page).collect();
-        assert!(undocumented.is_empty(), "{kind}: printed, but not in docs/schema.md: {undocumented:?}");
+        assert!(
+            undocumented.is_empty(),
+            "{kind}: printed, but not in docs/schema.md: {undocumented:?}"
+        );
     }
     let all: BTreeSet<_> = union.values().flatten().cloned().collect();
     for field in common {
-        assert!(all.contains(field), "in docs/schema.md, but never printed: {field}");
+        assert!(
+            all.contains(field),
+            "in docs/schema.md, but never printed: {field}"
+        );
     }
     assert_eq!(printed(&ended.start), pages["start"]);
     assert_eq!(printed(&ended.end), pages["end"]);
     let kinds: BTreeSet<_> = pages.keys().map(String::as_str).collect();
     let known = BTreeSet::from([
-        "Common fields", "state", "connection", "retransmit", "reset", "connect_failed", "time_wait_overflow",
-        "fd_exhausted", "lost", "start", "end",
+        "Common fields",
+        "state",
+        "connection",
+        "retransmit",
+        "reset",
+        "connect_failed",
+        "time_wait_overflow",
+        "fd_exhausted",
+        "lost",
+        "start",
+        "end",
     ]);
     assert_eq!(kinds, known, "the page's tables");
 }

@@ -18,7 +18,12 @@ fn read_to_end(mut stream: &TcpStream) {
 }
 
 fn ended_twice(events: &[Event]) -> bool {
-    let last = |name: &str| connections(events).values().filter(|states| path(states).ends_with(name)).count();
+    let last = |name: &str| {
+        connections(events)
+            .values()
+            .filter(|states| path(states).ends_with(name))
+            .count()
+    };
     last("TIME_WAIT") == 1 && last("LAST_ACK CLOSE") == 1 && last("LISTEN CLOSE") == 1
 }
 
@@ -44,29 +49,54 @@ fn open_and_close(listen: &str, connect: &str, family: &str, address: &str) {
     let after = now();
 
     let states = connection(&ended.events, "CLOSE SYN_SENT");
-    assert_eq!(path(&states), "CLOSE SYN_SENT ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT");
-    let (near, far) = (format!("{address}:{client_port}"), format!("{address}:{port}"));
+    assert_eq!(
+        path(&states),
+        "CLOSE SYN_SENT ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT"
+    );
+    let (near, far) = (
+        format!("{address}:{client_port}"),
+        format!("{address}:{port}"),
+    );
     // The kernel has chosen no port yet when the state changes to SYN_SENT.
     assert_eq!(states[0].endpoints(), (format!("{address}:0"), far.clone()));
     for event in &states {
-        assert_eq!((event.pid(), event.text("owner_source")), (client_pid, "connect"), "{event:?}");
+        assert_eq!(
+            (event.pid(), event.text("owner_source")),
+            (client_pid, "connect"),
+            "{event:?}"
+        );
     }
     for event in &states[1..] {
         assert_eq!(event.endpoints(), (near.clone(), far.clone()));
     }
 
     let states = connection(&ended.events, "LISTEN SYN_RECV");
-    assert_eq!(path(&states), "LISTEN SYN_RECV ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE");
-    let sources: Vec<_> = states.iter().map(|event| event.text("owner_source")).collect();
-    assert_eq!(sources, ["inherited", "inherited", "accept", "accept", "accept"]);
+    assert_eq!(
+        path(&states),
+        "LISTEN SYN_RECV ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE"
+    );
+    let sources: Vec<_> = states
+        .iter()
+        .map(|event| event.text("owner_source"))
+        .collect();
+    assert_eq!(
+        sources,
+        ["inherited", "inherited", "accept", "accept", "accept"]
+    );
     for event in &states {
-        assert_eq!((event.pid(), event.endpoints()), (server_pid, (far.clone(), near.clone())));
+        assert_eq!(
+            (event.pid(), event.endpoints()),
+            (server_pid, (far.clone(), near.clone()))
+        );
     }
 
     let states = connection(&ended.events, "CLOSE LISTEN");
     assert_eq!(path(&states), "CLOSE LISTEN CLOSE");
     for event in &states {
-        assert_eq!((event.pid(), event.text("owner_source"), event.num("lport")), (server_pid, "listen", port as i64));
+        assert_eq!(
+            (event.pid(), event.text("owner_source"), event.num("lport")),
+            (server_pid, "listen", port as i64)
+        );
         assert_eq!(event.num("rport"), 0);
     }
 
@@ -76,21 +106,34 @@ fn open_and_close(listen: &str, connect: &str, family: &str, address: &str) {
         assert_eq!(event.num("netns") as u64, netns.inode());
         assert_eq!(event.num("uid"), 0);
         assert_eq!(event.text("comm"), name);
-        assert!((before..=after).contains(&event.time_ns()), "the time of {event:?} is not between the test's");
+        assert!(
+            (before..=after).contains(&event.time_ns()),
+            "the time of {event:?} is not between the test's"
+        );
     }
     for states in connections(&ended.events).values() {
-        assert!(states[0].field("in_old_us").is_null(), "the first state's beginning was not seen: {:?}", states[0]);
+        assert!(
+            states[0].field("in_old_us").is_null(),
+            "the first state's beginning was not seen: {:?}",
+            states[0]
+        );
         for pair in states.windows(2) {
             let between = (pair[1].time_ns() - pair[0].time_ns()) / 1000;
             let told = pair[1].num("in_old_us");
-            assert!((told - between).abs() <= 1, "{told} us in the old state, but {between} us between the events");
+            assert!(
+                (told - between).abs() <= 1,
+                "{told} us in the old state, but {between} us between the events"
+            );
         }
     }
     assert_eq!(ended.end.field("events")["state"], 12);
 }
 
 fn now() -> i64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as i64
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as i64
 }
 
 #[test]
@@ -105,7 +148,12 @@ fn ipv6_open_and_close() {
 
 #[test]
 fn ipv4_mapped_is_ipv4() {
-    open_and_close("[::ffff:127.0.0.1]:0", "[::ffff:127.0.0.1]", "ipv4", "127.0.0.1");
+    open_and_close(
+        "[::ffff:127.0.0.1]:0",
+        "[::ffff:127.0.0.1]",
+        "ipv4",
+        "127.0.0.1",
+    );
 }
 
 #[test]
@@ -121,9 +169,15 @@ fn the_accepting_side_closes_first() {
     trace.wait_for("all ends closed", ended_twice);
     let ended = trace.stop();
     let server = connection(&ended.events, "LISTEN SYN_RECV");
-    assert_eq!(path(&server), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT");
+    assert_eq!(
+        path(&server),
+        "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT"
+    );
     let client = connection(&ended.events, "CLOSE SYN_SENT");
-    assert_eq!(path(&client), "CLOSE SYN_SENT ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE");
+    assert_eq!(
+        path(&client),
+        "CLOSE SYN_SENT ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE"
+    );
 }
 
 #[test]
@@ -141,7 +195,10 @@ fn half_closed_first() {
     trace.wait_for("all ends closed", ended_twice);
     let ended = trace.stop();
     let client = connection(&ended.events, "CLOSE SYN_SENT");
-    assert_eq!(path(&client), "CLOSE SYN_SENT ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT");
+    assert_eq!(
+        path(&client),
+        "CLOSE SYN_SENT ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT"
+    );
     assert!(client.iter().all(|event| event.pid() == std::process::id()));
 }
 
@@ -157,10 +214,18 @@ fn both_close_at_once() {
         drop((client, server));
         netns.nft_clear();
     });
-    let into_time_wait = |events: &[Event]| events.iter().filter(|event| event.text("new") == "TIME_WAIT").count() == 2;
+    let into_time_wait = |events: &[Event]| {
+        events
+            .iter()
+            .filter(|event| event.text("new") == "TIME_WAIT")
+            .count()
+            == 2
+    };
     trace.wait_for("both in TIME_WAIT", into_time_wait);
     let ended = trace.stop();
-    let closing = paths(&ended.events).into_iter().filter(|(path, _)| path.ends_with("FIN_WAIT1 CLOSING TIME_WAIT"));
+    let closing = paths(&ended.events)
+        .into_iter()
+        .filter(|(path, _)| path.ends_with("FIN_WAIT1 CLOSING TIME_WAIT"));
     assert!(closing.count() > 0, "{:#?}", paths(&ended.events));
     assert!(netns.time_wait_sockets() >= 1);
 }

@@ -29,13 +29,23 @@ impl Tcpstates {
         // It needs tracefs, which a container may not have mounted: mount it where only tcpstates sees it.
         const SCRIPT: &str = "[ -e /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing; exec stdbuf -oL \"$0\" --wide";
         let mut command = std::process::Command::new(need_program("unshare", "util-linux"));
-        command.args(["--mount", "sh", "-c", SCRIPT]).arg(need_program("tcpstates", "libbpf-tools"));
+        command
+            .args(["--mount", "sh", "-c", SCRIPT])
+            .arg(need_program("tcpstates", "libbpf-tools"));
         let mut child = Reaped(command.stdout(Stdio::piped()).spawn().unwrap());
         let output = BufReader::new(child.stdout.take().unwrap());
         let lines = Arc::new(Mutex::new(vec![]));
         let heard = Arc::clone(&lines);
-        let reader = thread::spawn(move || output.lines().for_each(|line| heard.lock().unwrap().push(line.unwrap())));
-        let started = Self { child, lines, reader: Some(reader) };
+        let reader = thread::spawn(move || {
+            output
+                .lines()
+                .for_each(|line| heard.lock().unwrap().push(line.unwrap()))
+        });
+        let started = Self {
+            child,
+            lines,
+            reader: Some(reader),
+        };
         wait::until_true("tcpstates shows a connect", || {
             probe();
             started.shows(port)
@@ -46,7 +56,11 @@ impl Tcpstates {
     /// Whether a line with this remote port has come.
     fn shows(&self, port: u16) -> bool {
         let port = port.to_string();
-        self.lines.lock().unwrap().iter().any(|line| line.split_whitespace().nth_back(4) == Some(&port))
+        self.lines
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|line| line.split_whitespace().nth_back(4) == Some(&port))
     }
 
     /// The transitions that have one of `ports`, after a last connect (`probe`) has shown.
@@ -60,12 +74,20 @@ impl Tcpstates {
         let mut transitions = Transitions::new();
         for line in self.lines.lock().unwrap().iter() {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let [_, _, _, .., laddr, lport, raddr, rport, old, "->", new, _] = &words[..] else { continue };
-            if !ports.iter().any(|port| [lport, rport].contains(&&&*port.to_string())) {
+            let [_, _, _, .., laddr, lport, raddr, rport, old, "->", new, _] = &words[..] else {
+                continue;
+            };
+            if !ports
+                .iter()
+                .any(|port| [lport, rport].contains(&&&*port.to_string()))
+            {
                 continue;
             }
             let key = [laddr, lport, raddr, rport].map(|word| word.to_string());
-            transitions.entry(key).or_default().push([old, new].map(|word| word.to_string()));
+            transitions
+                .entry(key)
+                .or_default()
+                .push([old, new].map(|word| word.to_string()));
         }
         transitions
     }
@@ -86,7 +108,10 @@ fn ours(events: &[Event], mapped: bool) -> Transitions {
             address(event, "raddr"),
             event.num("rport").to_string(),
         ];
-        transitions.entry(key).or_default().push([event.text("old").to_owned(), new]);
+        transitions
+            .entry(key)
+            .or_default()
+            .push([event.text("old").to_owned(), new]);
     }
     transitions
 }
@@ -99,7 +124,12 @@ fn same(address: &str, mapped: bool, [port, dead, probe]: Ports) {
     let netns = Netns::new();
     let tcpstates = Tcpstates::start(probe, || refuse(&netns, probe));
     let ports = [port.to_string(), dead.to_string()];
-    let trace = Trace::start(&netns, &["--events", "state", "--port", &ports[0], "--port", &ports[1]]);
+    let trace = Trace::start(
+        &netns,
+        &[
+            "--events", "state", "--port", &ports[0], "--port", &ports[1],
+        ],
+    );
     let (mut server, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
     server.ok(&format!("listen {address}:{port} 16"));
     for at in 0..40 {
@@ -127,7 +157,10 @@ fn same(address: &str, mapped: bool, [port, dead, probe]: Ports) {
                 client.ok(&format!("close {at}"));
             }
         }
-        assert_eq!(client.error(&format!("connect {address}:{dead}")), "ECONNREFUSED");
+        assert_eq!(
+            client.error(&format!("connect {address}:{dead}")),
+            "ECONNREFUSED"
+        );
     }
     server.ok("close_listener 0");
     let ended = trace.stop();
@@ -138,7 +171,11 @@ fn same(address: &str, mapped: bool, [port, dead, probe]: Ports) {
     for (connection, transitions) in &theirs {
         assert_eq!(ours.get(connection), Some(transitions), "of {connection:?}");
     }
-    assert_eq!(ours.len(), theirs.len(), "no more connections than tcpstates has");
+    assert_eq!(
+        ours.len(),
+        theirs.len(),
+        "no more connections than tcpstates has"
+    );
     assert_eq!(ended.events.len(), number);
 }
 

@@ -24,7 +24,11 @@ fn overflows(ended: &Ended) -> Vec<&Event> {
 /// Overflows with an owner, and without.
 fn totals(ended: &Ended) -> (u64, u64) {
     let count = |known: bool| {
-        overflows(ended).iter().filter(|event| (event.pid() != 0) == known).map(|event| event.num("count") as u64).sum()
+        overflows(ended)
+            .iter()
+            .filter(|event| (event.pid() != 0) == known)
+            .map(|event| event.num("count") as u64)
+            .sum()
     };
     (count(true), count(false))
 }
@@ -44,20 +48,33 @@ fn equals_the_kernels_count() {
     assert!(kernel >= CONNECTIONS - TABLE - 1, "{kernel}");
     let (attributed, unattributed) = totals(&ended);
     assert_eq!(attributed + unattributed, kernel);
-    assert!(attributed * 100 >= kernel * 99, "{attributed} of {kernel} attributed");
+    assert!(
+        attributed * 100 >= kernel * 99,
+        "{attributed} of {kernel} attributed"
+    );
     for event in overflows(&ended) {
         if event.pid() == 0 {
             assert_eq!(event.text("owner_source"), "unknown");
-            assert!(event.field("conn_id").is_null() && event.field("laddr").is_null(), "{event:?}");
+            assert!(
+                event.field("conn_id").is_null() && event.field("laddr").is_null(),
+                "{event:?}"
+            );
             continue;
         }
-        assert_eq!((event.pid(), event.text("comm")), (client.pid(), "traffic"), "who closed first: {event:?}");
+        assert_eq!(
+            (event.pid(), event.text("comm")),
+            (client.pid(), "traffic"),
+            "who closed first: {event:?}"
+        );
         assert_eq!(event.num("tw_max") as u64, TABLE, "{event:?}");
         assert!(event.num("tw_count") as u64 >= TABLE, "{event:?}");
         assert!(event.field("inferred").is_boolean());
         assert_eq!(event.num("netns") as u64, netns.inode());
     }
-    assert_eq!(ended.process(client.pid())["time_wait_overflow"], attributed);
+    assert_eq!(
+        ended.process(client.pid())["time_wait_overflow"],
+        attributed
+    );
 }
 
 /// A table with room: no event, and each connection enters TIME_WAIT.
@@ -71,7 +88,11 @@ fn none_when_there_is_room() {
     let ended = trace.stop();
     assert_eq!(netns.counter("TcpExtTCPTimeWaitOverflow"), 0);
     assert!(overflows(&ended).is_empty());
-    let entered = ended.of("state").iter().filter(|event| event.text("new") == "TIME_WAIT").count();
+    let entered = ended
+        .of("state")
+        .iter()
+        .filter(|event| event.text("new") == "TIME_WAIT")
+        .count();
     assert_eq!(entered as u64, netns.time_wait_sockets());
     assert_eq!(entered, 30);
 }
@@ -89,12 +110,22 @@ fn states_tell_them_apart() {
     let ended = trace.stop();
     let from_fin_wait = |new: &str| {
         let events = ended.of("state");
-        events.iter().filter(|event| event.text("old") == "FIN_WAIT2" && event.text("new") == new).count() as u64
+        events
+            .iter()
+            .filter(|event| event.text("old") == "FIN_WAIT2" && event.text("new") == new)
+            .count() as u64
     };
     assert_eq!(from_fin_wait("TIME_WAIT"), held);
-    assert_eq!(from_fin_wait("CLOSE"), netns.counter("TcpExtTCPTimeWaitOverflow"));
-    let ends: Vec<_> =
-        ended.of("connection").iter().filter(|event| event.text("end") == "time_wait_overflow").copied().collect();
+    assert_eq!(
+        from_fin_wait("CLOSE"),
+        netns.counter("TcpExtTCPTimeWaitOverflow")
+    );
+    let ends: Vec<_> = ended
+        .of("connection")
+        .iter()
+        .filter(|event| event.text("end") == "time_wait_overflow")
+        .copied()
+        .collect();
     assert_eq!(ends.len() as u64, from_fin_wait("CLOSE"));
 }
 
@@ -117,7 +148,10 @@ fn resets_while_full_are_none() {
     }
     let ended = trace.stop();
     let (attributed, unattributed) = totals(&ended);
-    assert_eq!(attributed + unattributed, netns.counter("TcpExtTCPTimeWaitOverflow") - before);
+    assert_eq!(
+        attributed + unattributed,
+        netns.counter("TcpExtTCPTimeWaitOverflow") - before
+    );
     assert_eq!(attributed + unattributed, 0);
     assert_eq!(ended.process(client.pid())["resets_received"], 50);
 }
@@ -152,6 +186,12 @@ fn a_flood_of_them() {
     assert!(kernel > (CLIENTS * EACH) as u64 / 2, "{kernel}");
     let (attributed, unattributed) = totals(&ended);
     assert_eq!(attributed + unattributed, kernel);
-    assert!(attributed * 100 >= kernel * 99, "{attributed} of {kernel} attributed");
-    assert_eq!(ended.process(std::process::id())["time_wait_overflow"], attributed);
+    assert!(
+        attributed * 100 >= kernel * 99,
+        "{attributed} of {kernel} attributed"
+    );
+    assert_eq!(
+        ended.process(std::process::id())["time_wait_overflow"],
+        attributed
+    );
 }

@@ -67,28 +67,51 @@ impl Sockets {
             // accept_waiting LISTENER -> the ports of all peers that wait
             "accept_waiting" => self.accept_waiting(number(1)),
             // serve LISTENER N: accept and close, churn ADDRESS N: connect and close when the peer has
-            "serve" => (0..number(2)).try_for_each(|_| self.listener(number(1)).accept().map(drop)).map(|()| vec![]),
+            "serve" => (0..number(2))
+                .try_for_each(|_| self.listener(number(1)).accept().map(drop))
+                .map(|()| vec![]),
             "churn" => (0..number(2))
-                .try_for_each(|_| sockets::connect(words[1])?.read_to_end(&mut vec![]).map(drop))
+                .try_for_each(|_| {
+                    sockets::connect(words[1])?
+                        .read_to_end(&mut vec![])
+                        .map(drop)
+                })
                 .map(|()| vec![]),
             // user_timeout STREAM MILLISECONDS
             "user_timeout" => {
                 let timeout = Some(Duration::from_millis(number(2) as u64));
-                socket2::SockRef::from(&*self.stream(number(1))).set_tcp_user_timeout(timeout).map(|()| vec![])
+                socket2::SockRef::from(&*self.stream(number(1)))
+                    .set_tcp_user_timeout(timeout)
+                    .map(|()| vec![])
             }
             // connect ADDRESS -> stream, its own port
             "connect" => self.keep_stream(sockets::connect(words[1])?),
             "connect_nonblocking" => self.keep_stream(sockets::connect_nonblocking(words[1])?),
             // connect_many ADDRESS N -> their ports
-            "connect_many" => (0..number(2)).map(|_| Ok(self.keep_stream(sockets::connect(words[1])?)?[1])).collect(),
-            "send" => self.stream(number(1)).write_all(&vec![b'x'; number(2)]).map(|()| vec![]),
+            "connect_many" => (0..number(2))
+                .map(|_| Ok(self.keep_stream(sockets::connect(words[1])?)?[1]))
+                .collect(),
+            "send" => self
+                .stream(number(1))
+                .write_all(&vec![b'x'; number(2)])
+                .map(|()| vec![]),
             // send_all N: N bytes on every stream
             "send_all" => {
                 let data = vec![b'x'; number(1)];
-                self.streams.iter().flatten().try_for_each(|mut stream| stream.write_all(&data)).map(|()| vec![])
+                self.streams
+                    .iter()
+                    .flatten()
+                    .try_for_each(|mut stream| stream.write_all(&data))
+                    .map(|()| vec![])
             }
-            "receive" => self.stream(number(1)).read_exact(&mut vec![0; number(2)]).map(|()| vec![]),
-            "shutdown" => self.stream(number(1)).shutdown(std::net::Shutdown::Write).map(|()| vec![]),
+            "receive" => self
+                .stream(number(1))
+                .read_exact(&mut vec![0; number(2)])
+                .map(|()| vec![]),
+            "shutdown" => self
+                .stream(number(1))
+                .shutdown(std::net::Shutdown::Write)
+                .map(|()| vec![]),
             "close" => {
                 self.streams[number(1)] = None;
                 Ok(vec![])
@@ -108,7 +131,11 @@ impl Sockets {
             }
             "limit" => {
                 let limit = number(1) as u64;
-                nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, limit, limit)?;
+                nix::sys::resource::setrlimit(
+                    nix::sys::resource::Resource::RLIMIT_NOFILE,
+                    limit,
+                    limit,
+                )?;
                 Ok(vec![])
             }
             // storm socket N, storm open N, storm accept N LISTENER -> successes, EMFILE or ENFILE
@@ -167,7 +194,8 @@ impl Sockets {
         let (mut successes, mut failures) = (0, 0);
         for _ in 0..times {
             let result = match call {
-                "socket" => sockets::tcp("127.0.0.1:0".parse().expect("an address")).map(|s| self.others.push(s)),
+                "socket" => sockets::tcp("127.0.0.1:0".parse().expect("an address"))
+                    .map(|s| self.others.push(s)),
                 "open" => std::fs::File::open("/proc/self/comm").map(drop),
                 "accept" => self.listener(listener).accept().map(|(stream, _)| {
                     self.keep(stream);
@@ -176,7 +204,9 @@ impl Sockets {
             };
             match result {
                 Ok(()) => successes += 1,
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => failures += 1,
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                    failures += 1
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -212,7 +242,13 @@ fn hand(stream: &TcpStream, path: &str) -> io::Result<Vec<u64>> {
     socket.connect(path)?;
     let descriptors = [stream.as_raw_fd()];
     let control = [ControlMessage::ScmRights(&descriptors)];
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"x")], &control, MsgFlags::empty(), None)?;
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(b"x")],
+        &control,
+        MsgFlags::empty(),
+        None,
+    )?;
     Ok(vec![])
 }
 
@@ -220,7 +256,12 @@ fn take(inbox: &UnixDatagram) -> io::Result<TcpStream> {
     let mut byte = [0];
     let mut buffers = [IoSliceMut::new(&mut byte)];
     let mut control = nix::cmsg_space!([i32; 1]);
-    let message = recvmsg::<()>(inbox.as_raw_fd(), &mut buffers, Some(&mut control), MsgFlags::empty())?;
+    let message = recvmsg::<()>(
+        inbox.as_raw_fd(),
+        &mut buffers,
+        Some(&mut control),
+        MsgFlags::empty(),
+    )?;
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(descriptors) = part {
             // SAFETY: the kernel has just given this process the descriptor, and nothing else owns it.
