@@ -29,6 +29,8 @@ const FOLDERS: &[&str] = &[
     "/usr/lib",
     "/usr/lib64",
     "/usr/sbin",
+    "/var/lib/nginx",
+    "/var/log/nginx",
     "/var/tmp",
 ];
 
@@ -41,8 +43,15 @@ const LINKS: &[(&str, &str)] = &[
     ("/var/run", "/run"),
 ];
 
-const ACCOUNTS: &str =
-    "root:x:0:0:root:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/false\n";
+const ACCOUNTS: &str = "\
+root:x:0:0:root:/tmp:/bin/sh
+www-data:x:33:33:www-data:/tmp:/bin/false
+nobody:x:65534:65534:nobody:/tmp:/bin/false
+";
+const GROUPS: &str = "root:x:0:
+www-data:x:33:
+nogroup:x:65534:
+";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 
 /// Writes the initramfs of one kernel.
@@ -57,6 +66,7 @@ pub(super) fn write(to: &Path, payload: &Payload, kernel: &Kernel, plan: &Plan) 
     // The kernel opens it for the init before any file system is mounted.
     tree.put("/dev/console", Node::Device(5, 1));
     tree.put("/etc/passwd", Node::File(ACCOUNTS.into()));
+    tree.put("/etc/group", Node::File(GROUPS.into()));
     tree.put("/etc/hosts", Node::File(HOSTS.into()));
     tree.put(plan::PATH, Node::File(plan.render()?.into_bytes()));
     for built in &payload.built {

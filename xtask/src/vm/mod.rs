@@ -19,7 +19,7 @@ mod rung;
 mod series;
 mod table;
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use vm_init::plan::Plan;
@@ -108,7 +108,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 .map(|rung| Row::new(*series, *rung, &kernel.release, &plan, &run)),
         );
     }
+    let results = folder.join("results.json");
+    fs::write(&results, format!("{:#}\n", table::json(&rows)))
+        .with_context(|| format!("writing {}", results.display()))?;
     print!("{}", table::render(&rows));
+    if let Some(sum) = payload.tracer_checksum()? {
+        println!("\nthe same tcptrace on all of them, SHA-256 {sum}");
+    }
     let bad = rows.iter().filter(|row| !row.passed()).count();
     if bad > 0 {
         bail!("{bad} of {} lines of the table did not pass", rows.len());
@@ -124,7 +130,7 @@ fn folder() -> Result<PathBuf> {
         .nth(2)
         .context("xtask lies outside a target folder")?;
     let folder = target.join("vm");
-    std::fs::create_dir_all(&folder)
+    fs::create_dir_all(&folder)
         .with_context(|| format!("making the folder {}", folder.display()))?;
     Ok(folder)
 }

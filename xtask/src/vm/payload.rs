@@ -64,25 +64,24 @@ pub(super) fn build(depth: Depth) -> Result<Payload> {
     }
     if depth >= Depth::Suite {
         for artifact in artifacts(&["test", "--no-run", "--package", SUITE])? {
-            if artifact.is_test {
-                let inside = format!("/vm/tests/{}", artifact.name);
-                suites.push((
-                    inside.clone(),
-                    artifact.name,
-                    tests_of(&artifact.executable)?,
-                ));
-                built.push(Built {
-                    file: artifact.executable,
-                    inside,
-                });
+            // Where a test looks for the helper program: beside the folder of its own.
+            let folder = if artifact.is_test {
+                "/vm/suite/deps"
             } else {
-                // A test finds a helper program of its package under the path where cargo has built it.
-                let inside = artifact.executable.display().to_string();
-                built.push(Built {
-                    file: artifact.executable,
-                    inside,
-                });
+                "/vm/suite"
+            };
+            let inside = format!("{folder}/{}", artifact.name);
+            if artifact.is_test {
+                let tests = tests_of(&artifact.executable)?;
+                if tests.is_empty() {
+                    continue;
+                }
+                suites.push((inside.clone(), artifact.name, tests));
             }
+            built.push(Built {
+                file: artifact.executable,
+                inside,
+            });
         }
     }
     let checks: &[_] = if depth == Depth::Boot {
@@ -108,6 +107,15 @@ impl Payload {
             pair("TCPTRACE_BIN", TCPTRACE),
             pair("VM_SHOW", if show { "1" } else { "0" }),
         ]
+    }
+
+    /// Of the tracer that ran, if one did.
+    pub(super) fn tracer_checksum(&self) -> Result<Option<String>> {
+        let Some(tracer) = self.built.iter().find(|built| built.inside == TCPTRACE) else {
+            return Ok(None);
+        };
+        let text = stdout(Command::new("sha256sum").arg(&tracer.file))?;
+        Ok(text.split_whitespace().next().map(str::to_owned))
     }
 
     /// The tests whose name holds one of the filters, all of them without a filter, on each rung.

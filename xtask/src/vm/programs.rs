@@ -12,15 +12,37 @@ use super::command::stdout;
 
 /// What the tests run. One that this machine does not have is left out: the test that needs it names its package.
 const PROGRAMS: &[&str] = &[
+    "curl",
+    "gunicorn",
     "ip",
+    "mount",
     "nft",
+    "nginx",
     "nstat",
+    "python3",
+    "redis-cli",
     "redis-server",
+    "setpriv",
+    "sh",
+    "sleep",
     "ss",
+    "stdbuf",
     "strace",
     "sysctl",
     "tcpstates",
+    "true",
+    "unshare",
 ];
+
+/// Debian packages whose every file is copied: what gunicorn imports.
+const PACKAGES: &[&str] = &[
+    "libpython3.*-minimal",
+    "libpython3.*-stdlib",
+    "python3-gunicorn",
+];
+
+/// Other files that a program opens itself.
+const FILES: &[&str] = &["/usr/libexec/coreutils/libstdbuf.so"];
 
 const FOLDERS: &[&str] = &["/usr/sbin", "/usr/bin"];
 
@@ -36,10 +58,45 @@ pub(super) fn files() -> Result<BTreeSet<PathBuf>> {
             eprintln!("this machine has no {name}: tests that need it will fail in the VMs");
             continue;
         };
-        files.extend(libraries(&stdout(Command::new("ldd").arg(&program))?));
+        // ldd fails on what is no dynamic executable: a script.
+        if let Ok(text) = stdout(Command::new("ldd").arg(&program)) {
+            files.extend(libraries(&text));
+        }
         files.insert(program);
     }
+    for package in packages() {
+        let listed = stdout(Command::new("dpkg").arg("-L").arg(package))?;
+        files.extend(
+            listed
+                .lines()
+                .map(PathBuf::from)
+                .filter(|path| wanted(path)),
+        );
+    }
+    files.extend(
+        FILES
+            .iter()
+            .map(PathBuf::from)
+            .filter(|path| path.is_file()),
+    );
     Ok(files)
+}
+
+/// The installed packages of [`PACKAGES`]. Where there are none the program itself is not there either.
+fn packages() -> Vec<String> {
+    let mut ask = Command::new("dpkg-query");
+    ask.args(["-W", "-f", "${db:Status-Status} ${Package}\n"])
+        .args(PACKAGES);
+    let text = stdout(&mut ask).unwrap_or_default();
+    let installed = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("installed "));
+    installed.map(str::to_owned).collect()
+}
+
+/// A file that a program may open.
+fn wanted(path: &Path) -> bool {
+    path.is_file() && !path.starts_with("/usr/share/doc") && !path.starts_with("/usr/share/man")
 }
 
 /// Reads what ldd prints: `libmnl.so.0 => /lib/x86_64-linux-gnu/libmnl.so.0 (0x…)`, or the loader's path alone.

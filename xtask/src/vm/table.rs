@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Value, json};
 use vm_init::{plan::Plan, report::Outcome};
 
 use super::{
@@ -117,6 +118,24 @@ impl Row {
     }
 }
 
+/// The rows for other programs: README's table of supported kernels is made from it.
+pub(super) fn json(rows: &[Row]) -> Value {
+    let row = |row: &Row| {
+        json!({
+            "kernel": row.series.to_string(),
+            "release": row.release,
+            "rung": row.rung.to_string(),
+            "result": row.verdict(),
+            "planned": row.planned,
+            "passed": row.passed,
+            "left_out": row.left_out,
+            "complaints": row.complaints,
+            "seconds": row.seconds,
+        })
+    };
+    rows.iter().map(row).collect()
+}
+
 /// The table, and below it what each line complains about.
 pub(super) fn render(rows: &[Row]) -> String {
     let width = rows
@@ -211,6 +230,14 @@ kernel  release rung        result       tests   time
 6.12    6.12.1  auto        passed         1/1    7 s
 ";
         assert_eq!(render(&[row]), expected);
+    }
+
+    #[test]
+    fn another_program_reads_the_same_result() {
+        let value = json(&[row(PASSED, Ending::Done)]);
+        assert_eq!(value[0]["kernel"], "6.12");
+        assert_eq!(value[0]["result"], "passed");
+        assert_eq!(value[0]["planned"], 1);
     }
 
     #[test]
