@@ -9,6 +9,7 @@ mod netns;
 mod process;
 mod trace;
 
+pub mod descriptor_calls;
 pub mod events;
 pub mod sockets;
 pub mod wait;

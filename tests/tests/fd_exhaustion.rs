@@ -1,6 +1,10 @@
 //! Descriptor exhaustion, against what the failing program counts itself.
 
-use tcptrace_tests::{Ended, Netns, Trace, Traffic, events::Event, sockets};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use tcptrace_tests::{
+    Ended, Netns, Trace, Traffic, descriptor_calls, events::Event, need_program, sockets,
+};
 
 /// A process with `limit` descriptors in a namespace of its own, and a trace of that process.
 fn limited(limit: u32) -> (Netns, Traffic, Trace) {
@@ -91,6 +95,61 @@ fn in_several_calls() {
         ended.process(process.pid())["fd_exhausted"],
         sockets[1] + 17
     );
+}
+
+/// Every call that returns a descriptor is watched.
+#[test]
+fn in_each_call() {
+    let (_netns, mut process, trace) = limited(12);
+    assert!(process.ok("storm socket 12")[1] > 0);
+    let failed = process.ok("each_call")[0];
+    assert_eq!(failed, descriptor_calls::ALL.len() as u64, "all of them");
+    let ended = trace.stop();
+    for (syscall, _) in descriptor_calls::ALL {
+        let events = exhausted(&ended, &process, syscall);
+        assert!(!events.is_empty(), "no event of {syscall}");
+        if *syscall != "socket" {
+            assert_eq!(total(&events), 1, "{events:#?}");
+        }
+    }
+}
+
+/// The machine's table of open files is full. Root is exempt, so the process is not root.
+#[test]
+fn of_the_whole_machine() {
+    const LIMIT: &str = "/proc/sys/fs/file-max";
+    struct Restore(String);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = fs::write(LIMIT, &self.0);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("traffic");
+    fs::copy(Traffic::path(), &program).unwrap();
+    let netns = Netns::new();
+    let mut command = netns.command(need_program("setpriv", "util-linux"));
+    command
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(&program);
+    let mut process = Traffic::spawn(command);
+    let trace = Trace::start(&netns, &["--events", "fd_exhausted"]);
+    let restore = Restore(fs::read_to_string(LIMIT).unwrap());
+    fs::write(LIMIT, "1").unwrap();
+    let counted = process.ok("storm socket 5");
+    drop(restore);
+    assert_eq!(counted, [0, 5]);
+    let ended = trace.stop();
+    assert_eq!(ended.sum("fd_exhausted", "count"), 5);
+    for event in ended.of("fd_exhausted") {
+        assert_eq!(
+            (event.text("errno"), event.text("syscall")),
+            ("ENFILE", "socket"),
+            "{event:?}"
+        );
+        assert_eq!((event.pid(), event.num("uid")), (process.pid(), 65534));
+    }
 }
 
 /// A loop on a full table: the first failure is told at once, then a few a second, and the sum is exact.

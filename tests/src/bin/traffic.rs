@@ -13,7 +13,7 @@ use std::{
 };
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
-use tcptrace_tests::sockets;
+use tcptrace_tests::{descriptor_calls, sockets};
 
 #[derive(Default)]
 struct Sockets {
@@ -140,6 +140,8 @@ impl Sockets {
             }
             // storm socket N, storm open N, storm accept N LISTENER -> successes, EMFILE or ENFILE
             "storm" => self.storm(words[1], number(2), words.get(3).map_or(0, |_| number(3))),
+            // each_call -> how many calls that return descriptors found none
+            "each_call" => Ok(vec![descriptor_calls::attempt_all()]),
             "fork" => fork(),
             // inbox PATH, then hand STREAM PATH in another process, then take
             "inbox" => {
