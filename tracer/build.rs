@@ -7,7 +7,7 @@ use std::{env, path::Path};
 
 use anyhow::{Context as _, Result};
 use aya_build::{Package, Toolchain};
-use ebpf_toolchain::{LINKED, Rust, UNSTABLE_CRATES};
+use ebpf_toolchain::{LINKED, LINKER_VERSION, Rust, UNSTABLE_CRATES};
 
 fn main() {
     // What the object is made of, beside the folder that aya-build names itself.
@@ -29,9 +29,11 @@ fn build() -> Result<()> {
     let rust = Rust::find().context(
         "no Rust on this machine builds the eBPF programs; run `cargo xtask setup` to install one",
     )?;
-    let (linker, _) = ebpf_toolchain::find_linker().context(
-        "no bpf-linker on this machine that is new enough; run `cargo xtask setup` to install one",
-    )?;
+    let (linker, _) = ebpf_toolchain::find_linker().with_context(|| {
+        format!(
+            "no bpf-linker {LINKER_VERSION} or newer on this machine; run `cargo xtask setup` to install one"
+        )
+    })?;
 
     let mut path = ebpf_toolchain::search_path();
     if let Rust::System { sysroot } = &rust {

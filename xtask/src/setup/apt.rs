@@ -1,5 +1,7 @@
 //! Debian packages.
 
+use std::{io, process::Stdio};
+
 use anyhow::{Context as _, Result, bail};
 
 use super::{
@@ -30,14 +32,12 @@ pub(super) fn install(needs: &[Need]) -> Result<()> {
         .copied()
         .collect();
     step("packages", &format!("installing {}", packages.join(" ")));
-    // The script is an argument, so sudo needs to keep no environment.
-    let mut command = process::as_root("sh")?;
-    command
+    // The script is an argument, so that sudo need not keep the environment.
+    let status = process::as_root("sh")?
         .args(["-c", SCRIPT, "apt.sh", &services.join(" ")])
         .args(&packages)
-        .stdin(std::process::Stdio::null());
-    let status = command
-        .stdout(std::io::stderr())
+        .stdin(Stdio::null())
+        .stdout(io::stderr())
         .status()
         .context("cannot run sh as root")?;
     if !status.success() {

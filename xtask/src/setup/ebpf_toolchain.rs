@@ -13,7 +13,7 @@ pub(crate) const LINKED: &str = "tcptrace-bpf";
 /// What the kernel programs are compiled for.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 /// The oldest `bpf-linker` that is known to work, and the one that setup installs.
-pub(crate) const LINKER_VERSION: (u32, u32, u32) = (0, 13, 0);
+pub(crate) const LINKER_VERSION: &str = "0.13.0";
 /// The crates that use an unstable feature (assembler for the kernel's machine), for `RUSTC_BOOTSTRAP`:
 /// these, and no others, may do so on a stable Rust.
 pub(crate) const UNSTABLE_CRATES: &str = "aya_ebpf,tcptrace_ebpf";
@@ -87,7 +87,7 @@ pub(crate) fn find_linker() -> Option<(PathBuf, String)> {
     programs("bpf-linker").find_map(|linker| {
         let printed = stdout_of(Command::new(&linker).arg("--version"))?;
         let version = printed.split_whitespace().nth(1)?.to_owned();
-        (parse_version(&version)? >= LINKER_VERSION).then_some((linker, version))
+        (parse_version(&version) >= parse_version(LINKER_VERSION)).then_some((linker, version))
     })
 }
 

@@ -4,11 +4,14 @@ use std::{env, ffi::OsString, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use super::{ebpf_toolchain::find_linker, need::Need, step};
+use super::{
+    ebpf_toolchain::{LINKER_VERSION, find_linker},
+    need::Need,
+    step,
+};
 use crate::process;
 
-/// The version that is built, and the LLVM it is built with: one that reads the bitcode of the Rust in use.
-const VERSION: &str = "0.13.0";
+/// The LLVM that it is built with: one that reads the bitcode of the Rust in use.
 const LLVM: &str = "llvm-22";
 const LLVM_PACKAGES: &[&str] = &["llvm-22-dev"];
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
@@ -20,7 +23,7 @@ pub(super) fn missing() -> Option<Need> {
         packages: LLVM_PACKAGES,
         services: &[],
         by_hand: format!(
-            "bpf-linker {VERSION}, with the development files of LLVM 22 in the folder DIR:\n      \
+            "bpf-linker {LINKER_VERSION}, with the development files of LLVM 22 in the folder DIR:\n      \
              LLVM_PREFIX=DIR cargo {}",
             install_arguments().join(" ")
         ),
@@ -32,16 +35,18 @@ fn llvm_prefix() -> Option<OsString> {
     env::var_os("LLVM_PREFIX").or_else(|| system.exists().then(|| LLVM_PREFIX.into()))
 }
 
-fn install_arguments() -> [&'static str; 8] {
+fn install_arguments() -> [&'static str; 9] {
     [
         "install",
         "bpf-linker",
         "--locked",
         "--version",
-        VERSION,
+        LINKER_VERSION,
         "--no-default-features",
         "--features",
         LLVM,
+        // Replaces one that is too old or does not start.
+        "--force",
     ]
 }
 
