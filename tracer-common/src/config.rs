@@ -18,6 +18,10 @@ pub struct Config {
     pub own_tgid: u32,
     /// 1 where the helper `bpf_task_pt_regs` exists (5.15).
     pub task_pt_regs: u32,
+    /// 1 where `tcp_retransmit_skb` passes an error (6.17).
+    pub retransmit_err: u32,
+    /// 1 where `tcp_send_reset` passes a reason (6.10).
+    pub reset_reason: u32,
     /// The cgroup id that `--cgroup` names.
     pub cgroup: u64,
 }

@@ -55,6 +55,7 @@ impl OwnerSource {
 
 /// The two ends of a connection and where it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct Tuple {
     /// Local address, IPv4 mapped.

@@ -205,6 +205,10 @@ fields! {
     network_header = "sk_buff" "network_header";
     /// `u16`
     transport_header = "sk_buff" "transport_header";
+    /// `struct net_device *`
+    skb_dev = "sk_buff" "dev";
+    /// `struct net *`
+    dev_net = "net_device" "nd_net";
     /// `u32`
     cb_seq = "tcp_skb_cb" "seq";
     /// Segments of the buffer, `u16`.

@@ -2,6 +2,7 @@
 
 /// A process: a reused pid has another start time, so it is another process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct ProcessKey {
     /// Start of the thread group's leader, ns of `CLOCK_BOOTTIME` (`task_struct.start_boottime`).

@@ -50,6 +50,7 @@ impl Kind {
 
 /// The beginning of every record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct Head {
     /// When, ns of `CLOCK_BOOTTIME`.
@@ -70,6 +71,7 @@ pub struct Head {
 
 /// A state change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct State {
     /// Common part.
@@ -86,6 +88,7 @@ pub struct State {
 
 /// A connection at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct Connection {
     /// Common part.
@@ -171,6 +174,7 @@ impl End {
 
 /// Segments sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct Retransmit {
     /// Common part.
@@ -254,6 +258,7 @@ impl Cause {
 
 /// A reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct Reset {
     /// Common part.
@@ -268,6 +273,7 @@ pub struct Reset {
 
 /// A failed connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct ConnectFailed {
     /// Common part.
@@ -284,6 +290,7 @@ pub struct ConnectFailed {
 
 /// Sockets that found the time-wait table full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct TimeWaitOverflow {
     /// Common part; the connection is the latest one.
@@ -302,6 +309,7 @@ pub struct TimeWaitOverflow {
 
 /// Calls that found no free descriptor or file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct FdExhausted {
     /// Common part; `tuple.netns` is the process's namespace.
@@ -331,6 +339,7 @@ pub const ARGS: usize = 256;
 
 /// A process that was not known before, described while it is current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct ProcessSeen {
     /// Common part.
@@ -361,7 +370,8 @@ const _: () = assert!(size_of::<Reset>() == 88);
 const _: () = assert!(size_of::<ConnectFailed>() == 96);
 const _: () = assert!(size_of::<TimeWaitOverflow>() == 104);
 const _: () = assert!(size_of::<FdExhausted>() == 120);
-const _: () = assert!(size_of::<ProcessSeen>() == 80 + 24 + 16 + ARGS + CGROUP_LEVELS * CGROUP_NAME);
+const _: () =
+    assert!(size_of::<ProcessSeen>() == 80 + 24 + 16 + ARGS + CGROUP_LEVELS * CGROUP_NAME);
 
 /// Marks a time that was not measured.
 pub const NO_TIME: u64 = u64::MAX;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `tcptrace`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tcptrace::cli::main()
+}

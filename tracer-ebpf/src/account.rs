@@ -1,0 +1,64 @@
+//! How each run of a hook is accounted for.
+
+use tracer_common::hook::{Counters, Hook};
+
+use crate::maps::COUNTERS;
+
+/// What became of a run. A record that was built yields `Emitted` or `RingFull`.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome {
+    Emitted,
+    Filtered,
+    Aggregated,
+    RingFull,
+    MapFull,
+}
+
+/// Counts `hook` as entered and returns the run's number on this CPU.
+#[inline(always)]
+pub(crate) fn enter(hook: Hook) -> u64 {
+    match COUNTERS.get_ptr_mut(hook as u32) {
+        // SAFETY: the verifier has seen the null check; the row is this CPU's.
+        Some(row) => unsafe {
+            add(&raw mut (*row).entered, 1);
+            (*row).entered
+        },
+        None => 0,
+    }
+}
+
+/// Counts what became of it.
+#[inline(always)]
+pub(crate) fn leave(hook: Hook, outcome: Outcome) {
+    if let Some(row) = COUNTERS.get_ptr_mut(hook as u32) {
+        // SAFETY: as above.
+        unsafe {
+            add(
+                match outcome {
+                    Outcome::Emitted => &raw mut (*row).emitted,
+                    Outcome::Filtered => &raw mut (*row).filtered,
+                    Outcome::Aggregated => &raw mut (*row).aggregated,
+                    Outcome::RingFull => &raw mut (*row).ring_full,
+                    Outcome::MapFull => &raw mut (*row).map_full,
+                },
+                1,
+            );
+        }
+    }
+}
+
+/// Adds atomically. The sum is not asked for: a fetching add does not exist on 5.10.
+///
+/// # Safety
+///
+/// `to` points at an aligned `u64` of a map's value.
+#[inline(always)]
+pub(crate) unsafe fn add(to: *mut u64, by: u64) {
+    // SAFETY: guaranteed by the caller. One instruction, `BPF_ATOMIC | BPF_ADD`, on every kernel.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({to} + 0) += {by}", to = in(reg) to, by = in(reg) by, options(nostack));
+    }
+}
+
+/// A [`Counters`] row is what [`leave`] writes to.
+const _: () = assert!(size_of::<Counters>() == 48);

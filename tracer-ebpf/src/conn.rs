@@ -1,0 +1,238 @@
+//! Sockets: what is kept of each from birth until it is freed.
+
+use tracer_common::{
+    conn::{Conn, Listener, ListenerKey, OwnerSource, Tuple, flag},
+    hook::Hook,
+    process::{ProcessKey, Total},
+    record::{Cause, Kind, Retransmit},
+};
+
+use crate::{
+    account::{self, Outcome},
+    emit, filter,
+    maps::{CONNS, LISTENERS, field},
+    process,
+    sock::{self, probe},
+};
+
+/// Names a connection: the number of this run of this hook on this CPU is unique.
+#[inline(always)]
+pub(crate) fn new_id(hook: Hook, run: u64) -> u64 {
+    // SAFETY: no argument, no precondition.
+    let cpu = unsafe { aya_ebpf::helpers::bpf_get_smp_processor_id() };
+    (run << 16) | (u64::from(cpu) << 4) | hook as u64
+}
+
+/// The entry of a socket, or NULL.
+#[inline(always)]
+pub(crate) fn get(sk: u64) -> Option<*mut Conn> {
+    CONNS.get_ptr_mut(&sk)
+}
+
+/// Puts an entry in the place of whatever had this address before. `None` when the map is full.
+#[inline(always)]
+pub(crate) fn put(sk: u64, conn: &Conn) -> Option<*mut Conn> {
+    match CONNS.insert(&sk, conn, 0) {
+        Ok(()) => {
+            process::hold(&conn.owner, 1);
+            CONNS.get_ptr_mut(&sk)
+        }
+        Err(_) => None,
+    }
+}
+
+/// An entry for a socket that was there before the trace: its birth and its owner are not known.
+/// `counted` is its `total_retrans` from which on segments are ours to count.
+#[inline(always)]
+pub(crate) fn adopt(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> Option<*mut Conn> {
+    let conn = adopted(sk, state, id, counted, now);
+    if conn.is_null() { None } else { Some(conn) }
+}
+
+/// A function of its own: the entry takes half of a program's stack.
+#[inline(never)]
+fn adopted(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> *mut Conn {
+    let mut conn = Conn::EMPTY;
+    sock::probe_tuple(sk, &mut conn.tuple);
+    if conn.tuple.lport == 0 {
+        conn.tuple.lport = sock::sport(sk);
+    }
+    conn.id = id;
+    conn.born = now;
+    conn.since = now;
+    conn.state = state;
+    conn.flags = flag::FOUND;
+    conn.retrans_counted = counted;
+    let (owner, source) = inherit(&conn.tuple);
+    conn.owner = owner;
+    conn.owner_source = source as u8;
+    put(sk, &conn).unwrap_or(core::ptr::null_mut())
+}
+
+/// Gives a socket to a process.
+///
+/// # Safety
+///
+/// `conn` points into the map.
+#[inline(always)]
+pub(crate) unsafe fn own(conn: *mut Conn, owner: &ProcessKey, source: OwnerSource) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let before = (*conn).owner;
+        (*conn).owner = *owner;
+        (*conn).owner_source = source as u8;
+        if before != *owner {
+            process::hold(owner, 1);
+            process::hold(&before, -1);
+        }
+    }
+}
+
+/// Where a listener stands in the map.
+#[inline(always)]
+fn listener_key(tuple: &Tuple) -> ListenerKey {
+    ListenerKey {
+        laddr: tuple.laddr,
+        netns: tuple.netns,
+        lport: tuple.lport,
+        pad: 0,
+    }
+}
+
+/// Remembers who listens. Returns whether there was room.
+#[inline(always)]
+pub(crate) fn listen(tuple: &Tuple, owner: &ProcessKey) -> bool {
+    let key = listener_key(tuple);
+    if let Some(listener) = LISTENERS.get_ptr_mut(&key) {
+        // SAFETY: the verifier has seen the null check.
+        unsafe {
+            (*listener).sockets += 1;
+            if (*listener).owner != *owner {
+                (*listener).shared = 1;
+            }
+        }
+        return true;
+    }
+    let listener = Listener {
+        owner: *owner,
+        sockets: 1,
+        shared: 0,
+    };
+    LISTENERS.insert(&key, &listener, 0).is_ok()
+}
+
+/// Forgets one listener.
+#[inline(always)]
+pub(crate) fn unlisten(tuple: &Tuple) {
+    let key = listener_key(tuple);
+    if let Some(listener) = LISTENERS.get_ptr_mut(&key) {
+        // SAFETY: the verifier has seen the null check.
+        unsafe {
+            if (*listener).sockets > 1 {
+                (*listener).sockets -= 1;
+                return;
+            }
+        }
+    }
+    let _ = LISTENERS.remove(&key);
+}
+
+/// Who owns a child that nobody has accepted: the owner of the listener at its address, else of the
+/// one at the wildcard address of either family, when that is one process.
+#[inline(always)]
+pub(crate) fn inherit(tuple: &Tuple) -> (ProcessKey, OwnerSource) {
+    let mut key = listener_key(tuple);
+    let mut found = LISTENERS.get_ptr(&key);
+    if found.is_none() {
+        sock::map_v4(&mut key.laddr, 0);
+        found = LISTENERS.get_ptr(&key);
+    }
+    if found.is_none() {
+        key.laddr = [0; 16];
+        found = LISTENERS.get_ptr(&key);
+    }
+    if let Some(listener) = found {
+        // SAFETY: the verifier has seen the null check.
+        unsafe {
+            if (*listener).shared == 0 && (*listener).owner.is_known() {
+                return ((*listener).owner, OwnerSource::Inherited);
+            }
+        }
+    }
+    (ProcessKey::UNKNOWN, OwnerSource::Unknown)
+}
+
+/// Tells of segments that were sent again though no event said so: the kernel skipped the program, or
+/// the socket was not known then. Its `total_retrans` (`net/ipv4/tcp_output.c: __tcp_retransmit_skb`)
+/// knows.
+///
+/// # Safety
+///
+/// `conn` points into the map and belongs to `sk`.
+#[inline(always)]
+pub(crate) unsafe fn settle(conn: *mut Conn, sk: u64, now: u64) {
+    let total: u32 = probe(sk, field!(total_retrans));
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let segs = total.wrapping_sub((*conn).retrans_counted);
+        // A disconnected socket starts from zero again.
+        if segs == 0 || total < (*conn).retrans_counted {
+            return;
+        }
+        (*conn).retrans_counted = total;
+        (*conn).segs_retrans += segs;
+        account::enter(Hook::Settled);
+        let outcome = tell_retransmit(conn, sk, segs, 0, 0, Cause::Unknown, now);
+        account::leave(Hook::Settled, outcome);
+    }
+}
+
+/// Counts segments for the owner and sends the record.
+///
+/// # Safety
+///
+/// `conn` points into the map and belongs to `sk`.
+#[inline(always)]
+pub(crate) unsafe fn tell_retransmit(
+    conn: *mut Conn,
+    sk: u64,
+    segs: u32,
+    seq: u32,
+    err: i32,
+    cause: Cause,
+    now: u64,
+) -> Outcome {
+    // SAFETY: guaranteed by the caller.
+    let (owner, tuple) = unsafe { (&(*conn).owner, &(*conn).tuple) };
+    if !filter::passes(owner, tuple) {
+        return Outcome::Filtered;
+    }
+    process::count(owner, Total::RetransmitSegs, u64::from(segs));
+    if !filter::wants(Kind::Retransmit) {
+        return Outcome::Filtered;
+    }
+    let next: u32 = probe(sk, field!(snd_nxt));
+    let unacked = next.wrapping_sub(probe(sk, field!(snd_una)));
+    let notsent = probe::<u32>(sk, field!(write_seq)).wrapping_sub(next);
+    emit::rare::<Retransmit>(owner, |to| {
+        // SAFETY: `to` is a reserved record.
+        unsafe {
+            emit::head(&raw mut (*to).head, Kind::Retransmit, now, conn);
+            (*to).segs = segs;
+            (*to).seq = seq;
+            (*to).rto_jiffies = probe(sk, field!(rto));
+            (*to).srtt_us = probe::<u32>(sk, field!(srtt_us)) >> 3;
+            (*to).unacked = unacked;
+            // Negative in the moment between a FIN's queueing and its sending.
+            (*to).notsent = if notsent > i32::MAX as u32 {
+                0
+            } else {
+                notsent
+            };
+            (*to).err = err;
+            (*to).cause = cause as u8;
+            (*to).backoff = probe(sk, field!(backoff));
+            (*to).pad = [0; 2];
+        }
+    })
+}

@@ -1,0 +1,186 @@
+//! Processes: who they are, and what happened to their sockets.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task},
+};
+use tracer_common::{
+    config::filter,
+    conn::{OwnerSource, Tuple},
+    hook::Hook,
+    process::{Process, ProcessKey, Total, flag},
+    record::{ARGS, CGROUP_LEVELS, Kind, ProcessSeen},
+};
+
+use crate::{
+    account::{self, Outcome, add},
+    emit, filter as filters,
+    maps::{PROCESSES, config, field},
+    sock::{probe, probe_bytes, probe_str, probe_user},
+};
+
+/// The process that runs now.
+#[inline(always)]
+pub(crate) fn current() -> ProcessKey {
+    // SAFETY: no argument, no precondition.
+    let task = unsafe { bpf_get_current_task() };
+    let leader: u64 = probe(task, field!(group_leader));
+    ProcessKey {
+        start: probe(leader, field!(start_boottime)),
+        tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        pad: 0,
+    }
+}
+
+/// The process of a task.
+#[inline(always)]
+pub(crate) fn of_task(task: u64) -> ProcessKey {
+    let leader: u64 = probe(task, field!(group_leader));
+    ProcessKey {
+        start: probe(leader, field!(start_boottime)),
+        tgid: probe(leader, field!(tgid)),
+        pad: 0,
+    }
+}
+
+/// Makes sure that `key`, the process of `task`, has an entry, and tells user space who it is when
+/// it is new. `is_current` says whether its memory can be read from here.
+#[inline(never)]
+pub(crate) fn know(key: &ProcessKey, task: u64, is_current: bool, now: u64) {
+    if PROCESSES.get_ptr(key).is_some() {
+        return;
+    }
+    let leader: u64 = probe(task, field!(group_leader));
+    let mut process = Process::default();
+    probe_bytes(leader + u64::from(field!(comm)), &mut process.comm);
+    if passes(leader, &process.comm) {
+        process.flags = flag::PASSES;
+    }
+    account::enter(Hook::Process);
+    let outcome = match PROCESSES.insert(key, &process, u64::from(BPF_NOEXIST)) {
+        Ok(()) => describe(key, leader, is_current, now),
+        Err(_) => Outcome::MapFull,
+    };
+    account::leave(Hook::Process, outcome);
+}
+
+/// Whether `--comm` and `--cgroup` let a process in.
+#[inline(always)]
+pub(crate) fn passes(leader: u64, comm: &[u8; 16]) -> bool {
+    filters::comm_passes(comm) && cgroup_passes(leader)
+}
+
+/// Walks up from the process's cgroup (v2) to the one that `--cgroup` names.
+#[inline(always)]
+fn cgroup_passes(leader: u64) -> bool {
+    if config!(filters, u32) & filter::CGROUP == 0 {
+        return true;
+    }
+    let mut node = cgroup_node(leader);
+    for _ in 0..16 {
+        if node == 0 {
+            return false;
+        }
+        if probe::<u64>(node, field!(kn_id)) == config!(cgroup, u64) {
+            return true;
+        }
+        node = probe(node, field!(kn_parent));
+    }
+    false
+}
+
+/// `struct kernfs_node *` of a task's cgroup in the default hierarchy.
+#[inline(always)]
+fn cgroup_node(task: u64) -> u64 {
+    let set: u64 = probe(task, field!(cgroups));
+    let cgroup: u64 = probe(set, field!(dfl_cgrp));
+    probe(cgroup, field!(kn))
+}
+
+/// Tells user space who a process is, while it can be seen.
+#[inline(always)]
+pub(crate) fn describe(key: &ProcessKey, leader: u64, is_current: bool, now: u64) -> Outcome {
+    emit::rare::<ProcessSeen>(key, |to| {
+        // SAFETY: `to` is a reserved record; every byte that is read later is written here.
+        unsafe {
+            emit::head_of(
+                &raw mut (*to).head,
+                Kind::ProcessSeen,
+                now,
+                key,
+                OwnerSource::Current,
+                &Tuple::default(),
+            );
+            let cred: u64 = probe(leader, field!(cred));
+            let parent: u64 = probe(leader, field!(real_parent));
+            (*to).uid = probe(cred, field!(uid));
+            (*to).ppid = probe(parent, field!(tgid));
+            (*to).pad = 0;
+            (*to).args_len = 0;
+            probe_bytes(leader + u64::from(field!(comm)), &mut (*to).comm);
+            if is_current {
+                let mm: u64 = probe(leader, field!(mm));
+                let start: u64 = probe(mm, field!(arg_start));
+                let len = probe::<u64>(mm, field!(arg_end)).wrapping_sub(start);
+                // A whole page is mapped at least: what lies behind the arguments is the environment,
+                // and is cut off by `args_len`.
+                if probe_user(start, &mut (*to).args) {
+                    (*to).args_len = if len < ARGS as u64 {
+                        len as u32
+                    } else {
+                        ARGS as u32
+                    };
+                }
+            }
+            let mut node = cgroup_node(leader);
+            (*to).cgroup = probe(node, field!(kn_id));
+            for level in 0..CGROUP_LEVELS {
+                if node == 0 {
+                    (*to).cgroups[level][0] = 0;
+                } else {
+                    let name: u64 = probe(node, field!(kn_name));
+                    probe_str(name, &mut (*to).cgroups[level]);
+                    node = probe(node, field!(kn_parent));
+                }
+            }
+        }
+    })
+}
+
+/// Adds to one of a process's totals; what has no entry is added to nobody's.
+#[inline(always)]
+pub(crate) fn count(key: &ProcessKey, total: Total, by: u64) {
+    let process = match PROCESSES.get_ptr_mut(key) {
+        Some(process) => process,
+        None => match PROCESSES.get_ptr_mut(&ProcessKey::UNKNOWN) {
+            Some(process) => process,
+            None => return,
+        },
+    };
+    // SAFETY: the verifier has seen the null checks; the fields are aligned.
+    unsafe {
+        let totals = &raw mut (*process).totals;
+        add(
+            match total {
+                Total::Connections => &raw mut (*totals).connections,
+                Total::ConnectFailed => &raw mut (*totals).connect_failed,
+                Total::RetransmitSegs => &raw mut (*totals).retransmit_segs,
+                Total::ResetsSent => &raw mut (*totals).resets_sent,
+                Total::ResetsReceived => &raw mut (*totals).resets_received,
+                Total::TimeWaitOverflow => &raw mut (*totals).time_wait_overflow,
+                Total::FdExhausted => &raw mut (*totals).fd_exhausted,
+                Total::Lost => &raw mut (*totals).lost,
+            },
+            by,
+        );
+    }
+}
+
+/// Counts a socket more, or less, for its owner: an ended process is forgotten when it has none.
+#[inline(always)]
+pub(crate) fn hold(key: &ProcessKey, by: i64) {
+    if let Some(process) = PROCESSES.get_ptr_mut(key) {
+        // SAFETY: the verifier has seen the null check; the field is aligned.
+        unsafe { add(&raw mut (*process).sockets, by as u64) }
+    }
+}

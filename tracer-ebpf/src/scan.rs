@@ -1,0 +1,143 @@
+//! Sockets that exist already: a walk over the open files of all tasks, and the end of a socket.
+
+use aya_ebpf::{
+    helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+use tracer_common::{
+    conn::{Conn, OwnerSource, flag},
+    hook::Hook,
+    process::{self as shared, ProcessKey},
+    tcp::state,
+};
+
+use crate::{
+    account::{self, Outcome},
+    conn,
+    maps::{CONNS, OWN_RTO, PROCESSES, config, field},
+    process,
+    sock::{Sock, probe, tcp_of_file},
+};
+
+/// What `iter/task_file` passes, `kernel/bpf/task_iter.c: struct bpf_iter__task_file`; each member is
+/// eight bytes wide.
+#[repr(C)]
+pub(crate) struct TaskFile {
+    meta: u64,
+    task: u64,
+    fd: u64,
+    file: u64,
+}
+
+/// Runs once per open file of each task, when user space reads the iterator. At the start it finds
+/// owners, later it gives the sockets of processes that ended to those that hold them now, and it
+/// settles what retransmits were missed.
+#[unsafe(link_section = "iter/task_file")]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
+    // SAFETY: the kernel passes a context of this shape.
+    let (task, file) = unsafe { ((*ctx).task, (*ctx).file) };
+    if task == 0 || file == 0 {
+        return 0;
+    }
+    let sk = tcp_of_file(file);
+    if sk == 0 {
+        return 0;
+    }
+    let owner = process::of_task(task);
+    let now_in: u8 = probe(sk, field!(state));
+    if owner.tgid == config!(own_tgid, u32) {
+        calibrate(sk);
+    } else if now_in != state::CLOSE {
+        let run = account::enter(Hook::TaskFile);
+        let outcome = found(sk, now_in, task, &owner, run);
+        account::leave(Hook::TaskFile, outcome);
+    }
+    0
+}
+
+/// The tracer's own fresh socket has a timeout that user space knows in microseconds.
+#[inline(always)]
+fn calibrate(sk: u64) {
+    if let Some(rto) = OWN_RTO.get_ptr_mut(0) {
+        // SAFETY: the verifier has seen the null check.
+        unsafe { *rto = probe(sk, field!(rto)) }
+    }
+}
+
+#[inline(always)]
+fn found(sk: u64, now_in: u8, task: u64, owner: &ProcessKey, run: u64) -> Outcome {
+    // SAFETY: no argument, no precondition.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    process::know(owner, task, false, now);
+    let known = conn::get(sk);
+    let entry = match known {
+        Some(conn) => Some(conn),
+        None => {
+            let counted = probe(sk, field!(total_retrans));
+            conn::adopt(sk, now_in, conn::new_id(Hook::TaskFile, run), counted, now)
+        }
+    };
+    let Some(conn) = entry else {
+        return Outcome::MapFull;
+    };
+    // SAFETY: `conn` points into the map.
+    unsafe {
+        if takes_over(conn, owner) {
+            conn::own(conn, owner, OwnerSource::Iter);
+        }
+        if known.is_none() && now_in == state::LISTEN {
+            conn::listen(&(*conn).tuple, owner);
+        }
+        if now_in != state::LISTEN {
+            conn::settle(conn, sk, now);
+        }
+    }
+    Outcome::Aggregated
+}
+
+/// Whether a holder is the owner from now on: where there was none, where the owner has ended, where
+/// the connection was accepted unseen, and among several found holders the one that started first.
+#[inline(always)]
+unsafe fn takes_over(conn: *const Conn, holder: &ProcessKey) -> bool {
+    // SAFETY: guaranteed by the caller.
+    let (owner, source) = unsafe { ((*conn).owner, (*conn).owner_source) };
+    if !owner.is_known() || source == OwnerSource::Inherited as u8 {
+        return true;
+    }
+    if source == OwnerSource::Iter as u8 && holder.start < owner.start {
+        return true;
+    }
+    match PROCESSES.get_ptr(&owner) {
+        // SAFETY: the verifier has seen the null check.
+        Some(process) => unsafe { (*process).flags & shared::flag::EXITED != 0 },
+        None => true,
+    }
+}
+
+/// `net/ipv4/tcp_ipv4.c: tcp_v4_destroy_sock`. Prototype on 5.10 to 7.3: `(struct sock *)`. Frees what
+/// is kept of a socket that closed while a descriptor stood for it, or whose close was skipped.
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub(crate) fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
+    let Some(sk) = Sock::from_arg(ctx.arg(0)) else {
+        return 0;
+    };
+    let Some(conn) = conn::get(sk.addr()) else {
+        return 0;
+    };
+    account::enter(Hook::Destroy);
+    // SAFETY: `conn` points into the map.
+    unsafe {
+        if (*conn).state != state::CLOSE && (*conn).state != state::TIME_WAIT {
+            if (*conn).state == state::LISTEN {
+                conn::unlisten(&(*conn).tuple);
+            } else if (*conn).flags & flag::FAILED_SILENTLY == 0 {
+                // SAFETY: no argument, no precondition.
+                conn::settle(conn, sk.addr(), bpf_ktime_get_boot_ns());
+            }
+            process::hold(&(*conn).owner, -1);
+        }
+    }
+    let _ = CONNS.remove(&sk.addr());
+    account::leave(Hook::Destroy, Outcome::Aggregated);
+    0
+}

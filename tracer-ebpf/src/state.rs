@@ -1,0 +1,319 @@
+//! `inet_sock_set_state`: every state change of every TCP socket, and what follows from it.
+//!
+//! `net/ipv4/af_inet.c: inet_sk_set_state`, called by `net/ipv4/tcp.c: tcp_set_state`.
+//! Prototype on 5.10 to 7.3: `(const struct sock *sk, int oldstate, int newstate)`.
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_task, bpf_ktime_get_boot_ns, bpf_skc_to_tcp_sock},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use aya_log_ebpf::debug;
+use tracer_common::{
+    conn::{Conn, OwnerSource, flag},
+    hook::Hook,
+    process::{ProcessKey, Total},
+    record::{ConnectFailed, Connection, End, Kind, NO_TIME, State},
+    tcp::{errno, state::*},
+};
+
+use crate::{
+    account::{self, Outcome},
+    conn::{self, settle},
+    emit, filter,
+    maps::{CONNS, field},
+    process,
+    sock::{Sock, probe},
+    time_wait::{self, Fate},
+};
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let Some(sk) = Sock::from_arg(ctx.arg(0)) else {
+        return 0;
+    };
+    if sk.is_tcp() {
+        let run = account::enter(Hook::State);
+        let outcome = changed(
+            &ctx,
+            sk,
+            ctx.arg::<i32>(1) as u8,
+            ctx.arg::<i32>(2) as u8,
+            run,
+        );
+        account::leave(Hook::State, outcome);
+    }
+    0
+}
+
+#[inline(always)]
+fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> Outcome {
+    // SAFETY: no argument, no precondition.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let Some(conn) = entry(sk, old, new, run, now) else {
+        debug!(ctx, "no room for a socket: raise --max-sockets");
+        return Outcome::MapFull;
+    };
+    // SAFETY: `conn` points into the map, the verifier has seen the null check; changes of one
+    // socket's state are serialised by its lock.
+    unsafe {
+        if old == SYN_SENT || old == SYN_RECV {
+            sk.read_tuple(&mut (*conn).tuple);
+        }
+        let (shown, fate) = if new == CLOSE && (old == FIN_WAIT2 || old == CLOSING) {
+            let fate = time_wait::fate(sk, &(*conn).tuple);
+            (
+                if matches!(fate, Fate::TimeWait) {
+                    TIME_WAIT
+                } else {
+                    CLOSE
+                },
+                fate,
+            )
+        } else {
+            (new, Fate::Closed)
+        };
+        let in_old = step(conn, old, shown, now);
+        if new == ESTABLISHED && old == SYN_RECV && (*conn).segs_retrans == 0 {
+            // A child starts with the retransmits of its SYN-ACK, which were counted as such:
+            // `net/ipv4/tcp_minisocks.c: tcp_create_openreq_child`.
+            (*conn).retrans_counted = probe(sk.addr(), field!(total_retrans));
+        }
+        let outcome = tell_state(conn, old, shown, in_old, now);
+        if new == CLOSE {
+            closed(sk, conn, old, fate, now);
+        }
+        outcome
+    }
+}
+
+/// The socket's entry: a new one at a birth, else the one there is, else one for a socket that was
+/// there before the trace.
+#[inline(always)]
+fn entry(sk: Sock, old: u8, new: u8, run: u64, now: u64) -> Option<*mut Conn> {
+    let is_birth =
+        (old == CLOSE && (new == SYN_SENT || new == LISTEN)) || (old == LISTEN && new == SYN_RECV);
+    if !is_birth {
+        return match conn::get(sk.addr()) {
+            Some(conn) => Some(conn),
+            None => {
+                let counted = probe(sk.addr(), field!(total_retrans));
+                conn::adopt(sk.addr(), old, conn::new_id(Hook::State, run), counted, now)
+            }
+        };
+    }
+    let mut conn = Conn::EMPTY;
+    sk.read_tuple(&mut conn.tuple);
+    conn.id = conn::new_id(Hook::State, run);
+    conn.born = now;
+    conn.since = now;
+    conn.retrans_counted = 0;
+    if new == SYN_RECV {
+        conn.flags = flag::PASSIVE;
+        let (owner, source) = conn::inherit(&conn.tuple);
+        conn.owner = owner;
+        conn.owner_source = source as u8;
+    } else {
+        // connect and listen run in the caller's context.
+        conn.owner = process::current();
+        // SAFETY: no argument, no precondition.
+        process::know(&conn.owner, unsafe { bpf_get_current_task() }, true, now);
+        if new == LISTEN {
+            conn.owner_source = OwnerSource::Listen as u8;
+            conn::listen(&conn.tuple, &conn.owner);
+        } else {
+            conn.owner_source = OwnerSource::Connect as u8;
+            conn.flags = flag::ACTIVE;
+        }
+    }
+    conn::put(sk.addr(), &conn)
+}
+
+/// Moves the entry into its new state. Returns the time spent in the old one, ns.
+#[inline(always)]
+unsafe fn step(conn: *mut Conn, old: u8, new: u8, now: u64) -> u64 {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let spent = now - (*conn).since;
+        let index = old as usize;
+        if index < COUNT {
+            (*conn).in_state[index] += spent;
+        }
+        (*conn).since = now;
+        // Born, or found, at this very event: the state before was not watched.
+        let is_seen = (*conn).state == old;
+        (*conn).state = new;
+        match new {
+            ESTABLISHED if (*conn).flags & flag::FOUND == 0 => (*conn).established = now,
+            FIN_WAIT1 => (*conn).flags |= flag::CLOSED_LOCAL,
+            CLOSE_WAIT => (*conn).flags |= flag::CLOSED_REMOTE,
+            _ => {}
+        }
+        if is_seen && spent != 0 {
+            spent
+        } else {
+            NO_TIME
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tell_state(conn: *const Conn, old: u8, new: u8, in_old: u64, now: u64) -> Outcome {
+    if !filter::wants(Kind::State) {
+        return Outcome::Aggregated;
+    }
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        if !filter::passes(&(*conn).owner, &(*conn).tuple) {
+            return Outcome::Filtered;
+        }
+        emit::event::<State>(&(*conn).owner, |to| {
+            emit::head(&raw mut (*to).head, Kind::State, now, conn);
+            (*to).in_old = in_old;
+            (*to).old = old;
+            (*to).new = new;
+            (*to).pad = [0; 6];
+        })
+    }
+}
+
+/// Tells what a close means, and lets go of the entry.
+#[inline(always)]
+unsafe fn closed(sk: Sock, conn: *mut Conn, old: u8, fate: Fate, now: u64) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let err = sk.err();
+        if old == LISTEN {
+            conn::unlisten(&(*conn).tuple);
+        } else if old == SYN_SENT && err == 0 && !sk.is_shut_down() {
+            // connect fails in the caller's context before a SYN left; its exit knows the error.
+            (*conn).flags |= flag::FAILED_SILENTLY;
+        } else if old != CLOSE {
+            settle(conn, sk.addr(), now);
+            if old == SYN_SENT && err != 0 {
+                connect_failed(conn, err, now);
+            }
+            let end = end(conn, old, err, &fate);
+            if let Fate::Overflow { count, max } = fate {
+                time_wait::overflow(conn, count, max, now);
+            }
+            account::enter(Hook::Connection);
+            let outcome = tell_connection(sk, conn, end, err, now);
+            account::leave(Hook::Connection, outcome);
+        }
+        process::hold(&(*conn).owner, -1);
+        if !sk.has_socket() {
+            let _ = CONNS.remove(&sk.addr());
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn connect_failed(conn: *mut Conn, err: i32, now: u64) {
+    account::enter(Hook::ConnectFailed);
+    // SAFETY: guaranteed by the caller.
+    let outcome = unsafe {
+        (*conn).flags |= flag::FAILURE_REPORTED;
+        tell_connect_failed(conn, err, now)
+    };
+    account::leave(Hook::ConnectFailed, outcome);
+}
+
+#[inline(always)]
+unsafe fn tell_connect_failed(conn: *const Conn, err: i32, now: u64) -> Outcome {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let owner: &ProcessKey = &(*conn).owner;
+        if !filter::passes(owner, &(*conn).tuple) {
+            return Outcome::Filtered;
+        }
+        process::count(owner, Total::ConnectFailed, 1);
+        if !filter::wants(Kind::ConnectFailed) {
+            return Outcome::Filtered;
+        }
+        emit::rare::<ConnectFailed>(owner, |to| {
+            emit::head(&raw mut (*to).head, Kind::ConnectFailed, now, conn);
+            (*to).connect = if (*conn).flags & flag::FOUND == 0 {
+                now - (*conn).born
+            } else {
+                NO_TIME
+            };
+            (*to).errno = err;
+            (*to).syn_sent = 1;
+            (*to).pad = [0; 3];
+        })
+    }
+}
+
+/// How a connection ended, from its last state, its error and what was seen of it.
+#[inline(always)]
+unsafe fn end(conn: *const Conn, old: u8, err: i32, fate: &Fate) -> End {
+    // SAFETY: guaranteed by the caller.
+    let flags = unsafe { (*conn).flags };
+    if matches!(fate, Fate::Overflow { .. }) {
+        return End::TimeWaitOverflow;
+    }
+    if old == SYN_SENT && err == errno::ECONNREFUSED {
+        return End::Refused;
+    }
+    if flags & flag::RESET_RECEIVED != 0 || err == errno::ECONNRESET || err == errno::EPIPE {
+        return End::ResetRemote;
+    }
+    if err == errno::ETIMEDOUT {
+        return End::TimedOut;
+    }
+    if err != 0 {
+        return End::Failed;
+    }
+    if matches!(fate, Fate::TimeWait) || old == LAST_ACK || old == SYN_SENT {
+        return if flags & flag::CLOSED_REMOTE != 0 {
+            End::ClosedRemote
+        } else {
+            End::ClosedLocal
+        };
+    }
+    End::ResetLocal
+}
+
+#[inline(always)]
+unsafe fn tell_connection(sk: Sock, conn: *const Conn, end: End, err: i32, now: u64) -> Outcome {
+    // SAFETY: guaranteed by the caller; `tp` is of the type the verifier knows.
+    unsafe {
+        let owner: &ProcessKey = &(*conn).owner;
+        if !filter::passes(owner, &(*conn).tuple) {
+            return Outcome::Filtered;
+        }
+        process::count(owner, Total::Connections, 1);
+        if !filter::wants(Kind::Connection) {
+            return Outcome::Filtered;
+        }
+        let tp: *const u8 = bpf_skc_to_tcp_sock(sk.addr() as *mut _).cast();
+        let (mut sent, mut received, mut srtt) = (0, 0, 0);
+        if !tp.is_null() {
+            let load =
+                |offset: u32| core::ptr::read_volatile(tp.add(offset as usize).cast::<u64>());
+            sent = load(field!(bytes_sent)) - load(field!(bytes_retrans));
+            // The peer's FIN takes a sequence number, and is counted as a byte.
+            received = load(field!(bytes_received)) - u64::from(sk.fin_received());
+            srtt = core::ptr::read_volatile(tp.add(field!(srtt_us) as usize).cast::<u32>()) >> 3;
+        }
+        emit::event::<Connection>(owner, |to| {
+            emit::head(&raw mut (*to).head, Kind::Connection, now, conn);
+            (*to).duration = now - (*conn).born;
+            (*to).connect = if (*conn).established == 0 {
+                NO_TIME
+            } else {
+                (*conn).established - (*conn).born
+            };
+            (*to).bytes_sent = sent;
+            (*to).bytes_received = received;
+            (*to).in_state = (*conn).in_state;
+            (*to).segs_retrans = (*conn).segs_retrans;
+            (*to).srtt_us = srtt;
+            (*to).errno = err;
+            (*to).end = end as u8;
+            (*to).flags = (*conn).flags;
+            (*to).pad = [0; 2];
+        })
+    }
+}

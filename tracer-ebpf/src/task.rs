@@ -1,0 +1,82 @@
+//! Processes that run another program, and that end.
+
+use aya_ebpf::{
+    helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+use tracer_common::{
+    conn::{OwnerSource, Tuple},
+    hook::Hook,
+    process::flag,
+    record::{Head, Kind},
+};
+
+use crate::{
+    account, emit,
+    maps::{PROCESSES, field},
+    process,
+    sock::{probe, probe_bytes},
+};
+
+/// `fs/exec.c: exec_binprm`. Prototype on 5.10 to 7.3:
+/// `(struct task_struct *, pid_t, struct linux_binprm *)`. The name and the memory are the new ones.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task = ctx.arg::<*const u8>(0) as u64;
+    let key = process::of_task(task);
+    let Some(entry) = PROCESSES.get_ptr_mut(&key) else {
+        return 0;
+    };
+    account::enter(Hook::Exec);
+    let leader: u64 = probe(task, field!(group_leader));
+    let mut comm = [0; 16];
+    probe_bytes(leader + u64::from(field!(comm)), &mut comm);
+    // SAFETY: `entry` points into the map.
+    unsafe {
+        (*entry).comm = comm;
+        (*entry).flags = if process::passes(leader, &comm) {
+            flag::PASSES
+        } else {
+            0
+        };
+    }
+    // SAFETY: no argument, no precondition.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let outcome = process::describe(&key, leader, true, now);
+    account::leave(Hook::Exec, outcome);
+    0
+}
+
+/// `kernel/exit.c: do_exit`, for each thread. Prototype: 5.10 to 6.15 `(struct task_struct *)`, then
+/// also `bool`.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    let task = ctx.arg::<*const u8>(0) as u64;
+    let signal: u64 = probe(task, field!(signal));
+    if probe::<i32>(signal, field!(live)) != 0 {
+        return 0;
+    }
+    let key = process::of_task(task);
+    let Some(entry) = PROCESSES.get_ptr_mut(&key) else {
+        return 0;
+    };
+    account::enter(Hook::Exit);
+    // SAFETY: `entry` points into the map.
+    unsafe { (*entry).flags |= flag::EXITED };
+    // SAFETY: no argument, no precondition.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let outcome = emit::rare::<Head>(&key, |to| {
+        // SAFETY: `to` is a reserved record.
+        unsafe {
+            emit::head_of(
+                to,
+                Kind::ProcessGone,
+                now,
+                &key,
+                OwnerSource::Current,
+                &Tuple::default(),
+            )
+        }
+    });
+    account::leave(Hook::Exit, outcome);
+    0
+}

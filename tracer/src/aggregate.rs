@@ -1,0 +1,224 @@
+//! What is added up: events by kind as they were shown, and each process's totals as the kernel
+//! counted them.
+//!
+//! The totals come from the kernel's map alone, so a lost record changes none of them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use tracer_common::process::{ProcessKey, Totals};
+
+/// Processes that ended and had trouble; beyond that many they are added up in one row.
+const ENDED_KEPT: usize = 65_536;
+
+/// Sums over a trace.
+#[derive(Debug, Default)]
+pub struct Aggregate {
+    events: BTreeMap<&'static str, u64>,
+    ended: HashMap<ProcessKey, (String, Totals)>,
+    ended_others: Totals,
+}
+
+/// A process's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProcessRow {
+    /// Thread group id; null for what has no known owner.
+    pub pid: Option<u32>,
+    /// When it started, RFC 3339.
+    pub pid_start: Option<String>,
+    /// Its name.
+    pub comm: Option<String>,
+    /// What happened to it.
+    #[serde(flatten)]
+    pub totals: TotalsRow,
+}
+
+/// The fields of [`Totals`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "named and documented as in tracer_common::process::Totals"
+)]
+pub struct TotalsRow {
+    pub connections: u64,
+    pub connect_failed: u64,
+    pub retransmit_segs: u64,
+    pub resets_sent: u64,
+    pub resets_received: u64,
+    pub time_wait_overflow: u64,
+    pub fd_exhausted: u64,
+    pub lost: u64,
+}
+
+impl From<Totals> for TotalsRow {
+    fn from(totals: Totals) -> Self {
+        Self {
+            connections: totals.connections,
+            connect_failed: totals.connect_failed,
+            retransmit_segs: totals.retransmit_segs,
+            resets_sent: totals.resets_sent,
+            resets_received: totals.resets_received,
+            time_wait_overflow: totals.time_wait_overflow,
+            fd_exhausted: totals.fd_exhausted,
+            lost: totals.lost,
+        }
+    }
+}
+
+impl TotalsRow {
+    /// Everything but plain connections.
+    #[must_use]
+    pub const fn trouble(&self) -> u64 {
+        self.connect_failed
+            + self.retransmit_segs
+            + self.resets_sent
+            + self.resets_received
+            + self.time_wait_overflow
+            + self.fd_exhausted
+            + self.lost
+    }
+}
+
+impl Aggregate {
+    /// Counts an event that was shown.
+    pub fn count(&mut self, event: &'static str) {
+        *self.events.entry(event).or_default() += 1;
+    }
+
+    /// Events by kind.
+    #[must_use]
+    pub const fn events(&self) -> &BTreeMap<&'static str, u64> {
+        &self.events
+    }
+
+    /// Keeps the totals of a process that the kernel's map is about to forget.
+    pub fn retire(&mut self, key: ProcessKey, comm: &str, totals: &Totals) {
+        if *totals == Totals::default() {
+            return;
+        }
+        if self.ended.len() < ENDED_KEPT || self.ended.contains_key(&key) {
+            let (_, sum) = self
+                .ended
+                .entry(key)
+                .or_insert_with(|| (comm.to_owned(), Totals::default()));
+            add(sum, totals);
+        } else {
+            add(&mut self.ended_others, totals);
+        }
+    }
+
+    /// All processes with anything to tell, the most troubled first: those that were retired and those
+    /// in the kernel's map now.
+    #[must_use]
+    pub fn processes(
+        &self,
+        live: &[(ProcessKey, String, Totals)],
+    ) -> Vec<(ProcessKey, String, Totals)> {
+        let mut rows = self.ended.clone();
+        for (key, comm, totals) in live {
+            let (name, sum) = rows
+                .entry(*key)
+                .or_insert_with(|| (comm.clone(), Totals::default()));
+            name.clone_from(comm);
+            add(sum, totals);
+        }
+        let (_, others) = rows
+            .entry(ProcessKey::UNKNOWN)
+            .or_insert_with(|| (String::new(), Totals::default()));
+        add(others, &self.ended_others);
+        let mut rows: Vec<_> = rows
+            .into_iter()
+            .map(|(key, (comm, totals))| (key, comm, totals))
+            .filter(|(_, _, totals)| *totals != Totals::default())
+            .collect();
+        rows.sort_by_key(|(key, _, totals)| {
+            let row = TotalsRow::from(*totals);
+            (
+                std::cmp::Reverse(row.trouble()),
+                std::cmp::Reverse(row.connections),
+                *key,
+            )
+        });
+        rows
+    }
+}
+
+const fn add(sum: &mut Totals, more: &Totals) {
+    sum.connections += more.connections;
+    sum.connect_failed += more.connect_failed;
+    sum.retransmit_segs += more.retransmit_segs;
+    sum.resets_sent += more.resets_sent;
+    sum.resets_received += more.resets_received;
+    sum.time_wait_overflow += more.time_wait_overflow;
+    sum.fd_exhausted += more.fd_exhausted;
+    sum.lost += more.lost;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(tgid: u32) -> ProcessKey {
+        ProcessKey {
+            start: u64::from(tgid),
+            tgid,
+            pad: 0,
+        }
+    }
+
+    fn totals(segs: u64) -> Totals {
+        Totals {
+            retransmit_segs: segs,
+            connections: 1,
+            ..Totals::default()
+        }
+    }
+
+    proptest! {
+        /// However processes end and are retired, in whatever order, and whatever events were shown or
+        /// lost meanwhile: each one's sum is what the kernel counted.
+        #[test]
+        fn any_interleaving_keeps_the_totals(
+            steps in proptest::collection::vec((1u32..6, 0u64..1000, any::<bool>()), 0..100),
+        ) {
+            let mut aggregate = Aggregate::default();
+            let mut kernel: BTreeMap<u32, Totals> = BTreeMap::new();
+            let mut expected: BTreeMap<u32, u64> = BTreeMap::new();
+            for (tgid, segs, is_retired) in steps {
+                add(kernel.entry(tgid).or_default(), &totals(segs));
+                *expected.entry(tgid).or_default() += segs;
+                if segs % 3 == 0 {
+                    aggregate.count("retransmit");
+                }
+                if is_retired && let Some(sum) = kernel.remove(&tgid) {
+                    aggregate.retire(key(tgid), "x", &sum);
+                }
+            }
+            let live: Vec<_> = kernel
+                .into_iter()
+                .map(|(tgid, sum)| (key(tgid), "x".to_owned(), sum))
+                .collect();
+            let told: BTreeMap<u32, u64> = aggregate
+                .processes(&live)
+                .into_iter()
+                .map(|(key, _, sum)| (key.tgid, sum.retransmit_segs))
+                .collect();
+            prop_assert_eq!(told, expected);
+        }
+    }
+
+    #[test]
+    fn the_most_troubled_process_comes_first() {
+        let mut aggregate = Aggregate::default();
+        aggregate.retire(key(1), "calm", &totals(0));
+        aggregate.retire(key(2), "troubled", &totals(9));
+        let names: Vec<_> = aggregate
+            .processes(&[])
+            .into_iter()
+            .map(|row| row.1)
+            .collect();
+        assert_eq!(names, ["troubled", "calm"]);
+    }
+}

@@ -1,0 +1,42 @@
+//! The command line: a file per command.
+
+mod filters;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+
+/// Shows what happens to TCP connections in the kernel, and which process it happened to.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Stream events as they happen.
+    Watch(watch::Args),
+}
+
+/// Runs the program. Exit codes: 0 done, 2 usage, 3 no privilege or no kernel support, 5 any other
+/// error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Watch(args) => watch::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    eprintln!("tcptrace: {error}");
+    ExitCode::from(error.kind.exit_code())
+}

@@ -1,0 +1,193 @@
+//! Who a process is: name, user, command line, cgroup, container, unit. Stays known after it ended.
+
+pub mod cgroup;
+
+use std::{collections::HashMap, fs, rc::Rc};
+
+use tracer_common::{
+    process::ProcessKey,
+    record::{CGROUP_LEVELS, ProcessSeen},
+};
+
+use self::cgroup::Place;
+
+/// A process as events name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// User id.
+    pub uid: Option<u32>,
+    /// Thread group id of its parent.
+    pub ppid: u32,
+    /// Name of the leader, `task_struct.comm`.
+    pub comm: String,
+    /// Command line, as far as it was readable (256 bytes).
+    pub args: Vec<String>,
+    /// Cgroup, container, unit.
+    pub place: Place,
+}
+
+impl Identity {
+    /// From the kernel's description.
+    #[must_use]
+    pub fn from_record(record: &ProcessSeen) -> Self {
+        let args = record.args.get(..record.args_len as usize).unwrap_or(&[]);
+        Self {
+            uid: Some(record.uid),
+            ppid: record.ppid,
+            comm: text(&record.comm),
+            args: args
+                .split(|byte| *byte == 0)
+                .filter(|arg| !arg.is_empty())
+                .map(|arg| String::from_utf8_lossy(arg).into_owned())
+                .collect(),
+            place: Place::of(&cgroup_path(record)),
+        }
+    }
+
+    /// Adds what `/proc` knows and the kernel's description lacks, if the process is still the same:
+    /// the command line of one found at start, the cgroup where version 1 is in use.
+    fn enrich(&mut self, key: &ProcessKey) {
+        if !is_alive(key) {
+            return;
+        }
+        let root = format!("/proc/{}", key.tgid);
+        if self.args.is_empty()
+            && let Ok(args) = fs::read(format!("{root}/cmdline"))
+        {
+            self.args = args
+                .split(|byte| *byte == 0)
+                .filter(|arg| !arg.is_empty())
+                .map(|arg| String::from_utf8_lossy(arg).into_owned())
+                .collect();
+        }
+        if self.place.path.as_deref() == Some("/")
+            && let Ok(text) = fs::read_to_string(format!("{root}/cgroup"))
+        {
+            self.place = Place::of(&cgroup::path_of(&text));
+        }
+    }
+}
+
+/// Whether a pid still is the process that it was.
+fn is_alive(key: &ProcessKey) -> bool {
+    // Start times in /proc have a hundredth of a second.
+    const TICK: u64 = 10_000_000;
+    i32::try_from(key.tgid)
+        .ok()
+        .and_then(|pid| procfs::process::Process::new(pid).ok()?.stat().ok())
+        .is_some_and(|stat| stat.starttime == key.start / TICK)
+}
+
+/// The path of the cgroup (v2), from the names of its levels, the innermost first; the outermost is
+/// the root, whose name is empty.
+fn cgroup_path(record: &ProcessSeen) -> String {
+    let names: Vec<String> = record
+        .cgroups
+        .iter()
+        .map(|name| text(name))
+        .take_while(|name| !name.is_empty() && name != "/")
+        .collect();
+    let cut = if names.len() == CGROUP_LEVELS {
+        "/..."
+    } else {
+        ""
+    };
+    let path: String = names.iter().rev().map(|name| format!("/{name}")).collect();
+    if path.is_empty() {
+        String::from("/")
+    } else {
+        format!("{cut}{path}")
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// The processes of a trace.
+#[derive(Debug, Default)]
+pub struct Identities {
+    known: HashMap<ProcessKey, Rc<Identity>>,
+}
+
+impl Identities {
+    /// Takes the kernel's description of a process; a later one (after an exec) replaces it.
+    pub fn learn(&mut self, record: &ProcessSeen) {
+        let mut identity = Identity::from_record(record);
+        identity.enrich(&record.head.owner);
+        self.known.insert(record.head.owner, Rc::new(identity));
+    }
+
+    /// Who it is; `None` for nobody, and for one whose description was lost.
+    #[must_use]
+    pub fn get(&self, key: &ProcessKey) -> Option<&Rc<Identity>> {
+        self.known.get(key)
+    }
+
+    /// Finds out what is still known of a process whose description was lost: its name from the
+    /// kernel's map, the rest from `/proc` if it lives.
+    pub fn find(&mut self, key: &ProcessKey, comm: Option<[u8; 16]>) {
+        let mut identity = Identity {
+            comm: comm.map(|comm| text(&comm)).unwrap_or_default(),
+            place: Place::of("/"),
+            ..Identity::default()
+        };
+        if is_alive(key)
+            && let Ok(process) = procfs::process::Process::new(key.tgid.cast_signed())
+            && let Ok(status) = process.status()
+        {
+            identity.uid = Some(status.euid);
+            identity.ppid = status.ppid.cast_unsigned();
+            identity.comm = status.name;
+        }
+        identity.enrich(key);
+        self.known.insert(*key, Rc::new(identity));
+    }
+
+    /// Forgets a process that ended and can cause no event.
+    pub fn forget(&mut self, key: &ProcessKey) {
+        self.known.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+
+    fn described(levels: &[&str]) -> ProcessSeen {
+        let mut record = ProcessSeen::zeroed();
+        record.comm[..4].copy_from_slice(b"curl");
+        record.args[..8].copy_from_slice(b"curl\0-s\0");
+        record.args_len = 8;
+        for (to, name) in record.cgroups.iter_mut().zip(levels) {
+            to[..name.len()].copy_from_slice(name.as_bytes());
+        }
+        record
+    }
+
+    #[test]
+    fn a_description_gives_name_arguments_and_unit() {
+        let identity = Identity::from_record(&described(&["redis-server.service", "system.slice"]));
+        assert_eq!(identity.comm, "curl");
+        assert_eq!(identity.args, ["curl", "-s"]);
+        assert_eq!(
+            identity.place.path.as_deref(),
+            Some("/system.slice/redis-server.service")
+        );
+        assert_eq!(identity.place.unit.as_deref(), Some("redis-server.service"));
+    }
+
+    #[test]
+    fn the_root_cgroup_has_a_path_too() {
+        assert_eq!(
+            Identity::from_record(&described(&[])).place.path.as_deref(),
+            Some("/")
+        );
+    }
+}

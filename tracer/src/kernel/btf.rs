@@ -1,0 +1,142 @@
+//! Where the running kernel's fields are, from its BTF.
+
+use std::{collections::BTreeMap, fs};
+
+use btfparse::{Integer32Value, Offset, Readable, TypeInformation, TypeVariant};
+use tracer_common::fields::{Field, Fields, MISSING};
+
+use crate::error::{Error, Result};
+
+/// Where the kernel shows its BTF.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+struct Bytes(Vec<u8>);
+
+impl Readable for Bytes {
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
+        let piece = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.0.get(start..start.checked_add(buffer.len())?));
+        match piece {
+            Some(piece) => {
+                buffer.copy_from_slice(piece);
+                Ok(())
+            }
+            None => Err(btfparse::Error::new(
+                btfparse::ErrorKind::EOF,
+                "the BTF data ends too early",
+            )),
+        }
+    }
+}
+
+/// What the kernel programs need to know of the running kernel.
+pub struct KernelTypes {
+    types: TypeInformation,
+}
+
+impl KernelTypes {
+    /// Reads the running kernel's BTF.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel shows none, or it can't be parsed.
+    pub fn read() -> Result<Self> {
+        let bytes = fs::read(VMLINUX).map_err(|error| {
+            Error::unsupported(
+                format!("the kernel's type information can't be read: {VMLINUX}: {error}"),
+                "tcptrace needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (every current distribution's is), and /sys mounted",
+            )
+        })?;
+        let types = TypeInformation::new(&Bytes(bytes)).map_err(|error| {
+            Error::unsupported(
+                format!("the kernel's type information can't be parsed: {VMLINUX}: {error:?}"),
+                "report this with the output of `uname -r`",
+            )
+        })?;
+        Ok(Self { types })
+    }
+
+    /// The offsets of all fields, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Names every field that is missing and that nothing works without.
+    pub fn fields(&self) -> Result<Fields> {
+        let mut offsets = [MISSING; Fields::ALL.len()];
+        let mut missing = Vec::new();
+        for (slot, field) in offsets.iter_mut().zip(Fields::ALL) {
+            match self.offset(field) {
+                Some(offset) => *slot = offset,
+                None if field.switches_off.is_none() => {
+                    missing.push(format!("{}.{}", field.of, field.paths.join(" or ")));
+                }
+                None => {}
+            }
+        }
+        if missing.is_empty() {
+            return Ok(Fields::from_offsets(offsets));
+        }
+        Err(Error::unsupported(
+            format!("this kernel's types lack {}", missing.join(", ")),
+            "tcptrace supports Linux 5.10 to 7.3; report this with the output of `uname -r`",
+        ))
+    }
+
+    fn offset(&self, field: &Field) -> Option<u32> {
+        let id = self.types.id_of(field.of)?;
+        field.paths.iter().find_map(|path| {
+            Some(match self.types.offset_of(id, path).ok()?.1 {
+                Offset::ByteOffset(bytes) => bytes,
+                Offset::BitOffsetAndSize(bits, _) => bits / 8,
+            })
+        })
+    }
+
+    /// Arguments of a tracepoint, without the kernel's own first one; `None` when there is no such
+    /// tracepoint.
+    #[must_use]
+    pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
+        let id = self.types.id_of(&format!("btf_trace_{name}"))?;
+        let TypeVariant::Typedef(alias) = self.types.from_id(id)? else {
+            return None;
+        };
+        let TypeVariant::Ptr(pointer) = self.types.from_id(*alias.tid())? else {
+            return None;
+        };
+        let TypeVariant::FuncProto(prototype) = self.types.from_id(*pointer.tid())? else {
+            return None;
+        };
+        prototype.parameter_list().len().checked_sub(1)
+    }
+
+    /// Numbers and names of an enum; empty when the kernel has none of this name.
+    #[must_use]
+    pub fn names_of(&self, name: &str) -> BTreeMap<u32, String> {
+        let Some(TypeVariant::Enum(values)) =
+            self.types.id_of(name).and_then(|id| self.types.from_id(id))
+        else {
+            return BTreeMap::new();
+        };
+        values
+            .named_value_list()
+            .iter()
+            .filter_map(|value| {
+                let number = match value.value {
+                    Integer32Value::Signed(number) => u32::try_from(number).ok()?,
+                    Integer32Value::Unsigned(number) => number,
+                };
+                Some((number, value.name.clone()))
+            })
+            .collect()
+    }
+
+    /// Whether the kernel has a BPF helper, `enum bpf_func_id`.
+    #[must_use]
+    pub fn has_helper(&self, name: &str) -> bool {
+        let wanted = format!("BPF_FUNC_{name}");
+        self.names_of("bpf_func_id")
+            .values()
+            .any(|helper| *helper == wanted)
+    }
+}

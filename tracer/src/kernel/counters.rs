@@ -1,0 +1,59 @@
+//! The counters of each hook, as JSON and the summary show them.
+
+use serde::Serialize;
+use tracer_common::hook::Counters;
+
+/// One hook's row: `entered = emitted + filtered + aggregated + lost`, and `skipped` beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HookRow {
+    /// Name of the hook.
+    pub hook: &'static str,
+    /// How it is attached; null for a row that is derived inside another hook's program.
+    pub rung: Option<&'static str>,
+    /// Runs that found their subject.
+    pub entered: u64,
+    /// Runs that the kernel left out: the program was running on that CPU already.
+    pub skipped: u64,
+    /// Records sent.
+    pub emitted: u64,
+    /// Kept out by a filter.
+    pub filtered: u64,
+    /// Folded into a kernel map.
+    pub aggregated: u64,
+    /// Lost, by reason.
+    pub lost: Lost,
+}
+
+/// Runs whose outcome was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// No room in the ring buffer.
+    pub ring_full: u64,
+    /// No room in a map.
+    pub map_full: u64,
+}
+
+impl HookRow {
+    /// From what the kernel counted.
+    #[must_use]
+    pub const fn new(
+        hook: &'static str,
+        rung: Option<&'static str>,
+        skipped: u64,
+        counters: &Counters,
+    ) -> Self {
+        Self {
+            hook,
+            rung,
+            entered: counters.entered,
+            skipped,
+            emitted: counters.emitted,
+            filtered: counters.filtered,
+            aggregated: counters.aggregated,
+            lost: Lost {
+                ring_full: counters.ring_full,
+                map_full: counters.map_full,
+            },
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! All that needs privilege or `aya`: loading, attaching, and reading what the kernel programs keep.
+
+pub mod btf;
+pub mod clock;
+pub mod counters;
+pub mod filters;
+pub mod ladder;
+pub mod netstat;
+mod object;
+mod ring;
+mod scan;
+pub mod session;

@@ -1,0 +1,19 @@
+//! `tcptrace` shows what happens to TCP connections in the kernel, and which process it happened to.
+//!
+//! The modules stand in reading order: the command, the trace that it runs, what the kernel side
+//! gives, the process a record belongs to, what is added up, and how it is shown.
+
+pub mod cli;
+pub mod trace;
+
+pub mod kernel;
+
+pub mod decode;
+pub mod identity;
+
+pub mod aggregate;
+pub mod event;
+pub mod storm;
+
+pub mod error;
+pub mod sink;

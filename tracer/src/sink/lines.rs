@@ -1,0 +1,221 @@
+//! One line a event, for people.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
+
+use super::Sink;
+use crate::{
+    event::{Detail, Event},
+    trace::{End, Start},
+};
+
+/// Writes aligned lines.
+pub struct Lines<W>(pub W);
+
+impl<W: Write> Sink for Lines<W> {
+    fn start(&mut self, _: &Start) -> io::Result<()> {
+        writeln!(
+            self.0,
+            "{:<15} {:<18} {:<24} {:<9} {:<21}    {:<21} DETAIL",
+            "TIME (UTC)", "EVENT", "PROCESS", "OWNER BY", "LOCAL", "REMOTE"
+        )?;
+        self.0.flush()
+    }
+
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        writeln!(self.0, "{}", line(event))
+    }
+
+    fn end(&mut self, _: &End) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// An event as a line.
+#[must_use]
+pub fn line(event: &Event) -> String {
+    // 2026-11-23T16:02:11.123456789Z: the time of day to the microsecond.
+    let time = event.ts.get(11..26).unwrap_or(&event.ts);
+    let process = match (event.pid, &event.comm) {
+        (Some(pid), Some(comm)) => format!("{}[{pid}]", printable(comm)),
+        (Some(pid), None) => format!("[{pid}]"),
+        (None, _) => String::from("-"),
+    };
+    let mut line = format!(
+        "{time} {:<18} {process:<24} {:<9} {:<21} -> {:<21} ",
+        event.event,
+        event.owner_source,
+        end(event.laddr.as_deref(), event.lport),
+        end(event.raddr.as_deref(), event.rport),
+    );
+    detail(&mut line, &event.detail);
+    line.truncate(line.trim_end().len());
+    line
+}
+
+fn end(address: Option<&str>, port: Option<u16>) -> String {
+    match (address, port) {
+        (Some(address), Some(port)) if address.contains(':') => format!("[{address}]:{port}"),
+        (Some(address), Some(port)) => format!("{address}:{port}"),
+        _ => String::from("-"),
+    }
+}
+
+/// A process chooses its name: none of it may reach the terminal as a control sequence.
+fn printable(comm: &str) -> String {
+    comm.chars()
+        .map(|char| if char.is_control() { '?' } else { char })
+        .collect()
+}
+
+fn detail(to: &mut String, detail: &Detail) {
+    // Writing to a string does not fail.
+    let _ = match detail {
+        Detail::State {
+            old,
+            new,
+            in_old_us,
+        } => {
+            let _ = write!(to, "{old} -> {new}");
+            optional(to, " after ", in_old_us.map(time));
+            Ok(())
+        }
+        Detail::Connection {
+            duration_us,
+            bytes_sent,
+            bytes_received,
+            segs_retrans,
+            srtt_us,
+            end,
+            errno,
+            ..
+        } => {
+            let _ = write!(to, "{end}");
+            optional(to, " ", errno.clone());
+            optional(to, " after ", duration_us.map(time));
+            let _ = write!(to, ", sent {bytes_sent} B, received {bytes_received} B");
+            if *segs_retrans > 0 {
+                let _ = write!(to, ", {segs_retrans} segs retransmitted");
+            }
+            optional(to, ", srtt ", srtt_us.map(|us| time(us.into())));
+            Ok(())
+        }
+        Detail::Retransmit {
+            cause,
+            segs,
+            seq,
+            backoff,
+            rto_us,
+            srtt_us,
+            unacked_bytes,
+            notsent_bytes,
+            err,
+        } => {
+            let _ = write!(to, "{cause}, {segs} seg, seq {seq}, backoff {backoff}");
+            optional(to, ", rto ", rto_us.map(time));
+            optional(to, ", srtt ", srtt_us.map(|us| time(us.into())));
+            let _ = write!(
+                to,
+                ", unacked {unacked_bytes} B, not sent {notsent_bytes} B"
+            );
+            optional(
+                to,
+                ", refused locally: ",
+                (*err != 0).then(|| crate::event::errno_name(-err)),
+            );
+            Ok(())
+        }
+        Detail::Reset { direction, reason } => {
+            let _ = write!(to, "{direction}");
+            optional(to, ", reason ", reason.clone());
+            Ok(())
+        }
+        Detail::ConnectFailed {
+            errno,
+            syn_sent,
+            connect_us,
+        } => {
+            let _ = write!(to, "{errno}");
+            optional(to, " after ", connect_us.map(time));
+            if *syn_sent {
+                Ok(())
+            } else {
+                write!(to, ", no SYN sent")
+            }
+        }
+        Detail::TimeWaitOverflow {
+            tw_count,
+            tw_max,
+            count,
+            ..
+        } => {
+            let _ = write!(to, "{count} sockets found no room");
+            optional(
+                to,
+                ", table ",
+                tw_count
+                    .zip(*tw_max)
+                    .map(|(count, max)| format!("{count} of {max}")),
+            );
+            Ok(())
+        }
+        Detail::FdExhausted {
+            errno,
+            syscall,
+            count,
+            open_fds,
+            limit_soft,
+            ..
+        } => {
+            let _ = write!(to, "{count} x {errno}");
+            optional(to, " from ", syscall.clone());
+            optional(to, ", open ", open_fds.map(|open| open.to_string()));
+            optional(to, " of ", limit_soft.map(|limit| limit.to_string()));
+            Ok(())
+        }
+        Detail::Lost {
+            hook,
+            reason,
+            count,
+        } => write!(to, "{count} at {hook}: {reason}"),
+    };
+}
+
+fn optional(to: &mut String, before: &str, value: Option<impl std::fmt::Display>) {
+    if let Some(value) = value {
+        let _ = write!(to, "{before}{value}");
+    }
+}
+
+/// A time in the unit that suits it.
+fn time(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        _ => format!("{:.1} s", us as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_the_unit_that_suits_them() {
+        assert_eq!(
+            [time(7), time(1_500), time(2_000_000)],
+            ["7 us", "1.5 ms", "2.0 s"]
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_reach_the_terminal_as_a_control_sequence() {
+        assert_eq!(printable("\u{1b}[2Jx"), "?[2Jx");
+    }
+}

@@ -1,0 +1,505 @@
+//! A live trace: records come out of the kernel, get an owner's identity, are added up and shown.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    os::fd::OwnedFd,
+    rc::Rc,
+};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tracer_common::{
+    process::{ProcessKey, flag},
+    record::{FdExhausted, Kind, TimeWaitOverflow},
+    storm::{FdKey, TwKey},
+};
+
+use crate::{
+    aggregate::{Aggregate, ProcessRow},
+    decode::Record,
+    error::Result,
+    event::{Detail, Names},
+    identity::{Identities, Identity},
+    kernel::{
+        clock::{self, Epoch},
+        counters::HookRow,
+        netstat,
+        session::{Options, Session},
+    },
+    sink::Sink,
+};
+
+/// The first line of a trace.
+#[derive(Clone, Debug, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "docs/schema.md documents the fields, and a test compares the two"
+)]
+pub struct Start {
+    pub event: &'static str,
+    pub schema: u32,
+    pub ts: String,
+    pub host: String,
+    pub kernel: String,
+    pub version: &'static str,
+    pub hooks: Vec<HookStart>,
+    pub filters: Vec<String>,
+}
+
+/// A hook and its rung.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as above")]
+pub struct HookStart {
+    pub hook: &'static str,
+    pub rung: &'static str,
+}
+
+/// The last line of a trace.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as above")]
+pub struct End {
+    pub event: &'static str,
+    pub ts: String,
+    pub duration_us: u64,
+    pub events: BTreeMap<&'static str, u64>,
+    pub hooks: Vec<HookRow>,
+    pub processes: Vec<ProcessRow>,
+}
+
+/// A live trace.
+pub struct Trace {
+    session: Session,
+    names: Names,
+    identities: Identities,
+    aggregate: Aggregate,
+    started: u64,
+    fd: Ledger<FdKey, FdExhausted>,
+    tw: Ledger<TwKey, TimeWaitOverflow>,
+    /// `TCPTimeWaitOverflow` of each namespace at the start.
+    overflows: BTreeMap<u32, u64>,
+    /// Overflows told with an owner, and those told without, by namespace.
+    attributed: HashMap<u32, u64>,
+    unattributed: HashMap<u32, u64>,
+    options: Options,
+    rows: Vec<HookRow>,
+    /// Ended processes that had no socket at the last tick.
+    leaving: Vec<ProcessKey>,
+    owner_ended: bool,
+    accepts_skipped: u64,
+}
+
+/// What a storm has told, and its latest record to tell the rest with.
+struct Ledger<K, R> {
+    counts: crate::storm::Ledger<K>,
+    latest: HashMap<K, R>,
+}
+
+impl<K, R> Default for Ledger<K, R> {
+    fn default() -> Self {
+        Self {
+            counts: crate::storm::Ledger::default(),
+            latest: HashMap::new(),
+        }
+    }
+}
+
+impl Trace {
+    /// Loads, attaches and finds what exists.
+    ///
+    /// # Errors
+    ///
+    /// See [`Session::start`].
+    pub fn start(options: Options) -> Result<Self> {
+        let session = Session::start(&options)?;
+        let overflows = if options.filters.is_whole_namespaces() {
+            netstat::overflows()
+        } else {
+            BTreeMap::new()
+        };
+        Ok(Self {
+            names: Names {
+                epoch: Epoch::now(),
+                reset_reasons: session.reset_reasons().clone(),
+                us_per_jiffy: session.us_per_jiffy(),
+            },
+            session,
+            identities: Identities::default(),
+            aggregate: Aggregate::default(),
+            started: clock::now(),
+            fd: Ledger::default(),
+            tw: Ledger::default(),
+            overflows,
+            attributed: HashMap::new(),
+            unattributed: HashMap::new(),
+            options,
+            rows: Vec::new(),
+            leaving: Vec::new(),
+            owner_ended: false,
+            accepts_skipped: 0,
+        })
+    }
+
+    /// The first line.
+    #[must_use]
+    pub fn start_line(&self) -> Start {
+        let machine = nix::sys::utsname::uname();
+        let text = |value: Option<&std::ffi::OsStr>| {
+            value.map_or_else(String::new, |value| value.to_string_lossy().into_owned())
+        };
+        Start {
+            event: "start",
+            schema: 1,
+            ts: self.names.epoch.format(self.started),
+            host: text(machine.as_ref().ok().map(|machine| machine.nodename())),
+            kernel: text(machine.as_ref().ok().map(|machine| machine.release())),
+            version: env!("CARGO_PKG_VERSION"),
+            hooks: self
+                .session
+                .attached()
+                .iter()
+                .map(|attached| HookStart {
+                    hook: attached.hook.name(),
+                    rung: attached.rung,
+                })
+                .collect(),
+            filters: self.options.filters.describe(),
+        }
+    }
+
+    /// Descriptors that become readable when much waits.
+    ///
+    /// # Errors
+    ///
+    /// When the process has no descriptor left.
+    pub fn wakers(&self) -> std::io::Result<[OwnedFd; 2]> {
+        self.session.wakers()
+    }
+
+    /// Takes the reader of the programs' own diagnostics.
+    ///
+    /// # Errors
+    ///
+    /// When the object has none.
+    pub fn logger(&mut self) -> anyhow::Result<aya_log::EbpfLogger<&'static dyn log::Log>> {
+        self.session.logger()
+    }
+
+    /// Shows the events that are ready.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails, or a record is malformed.
+    pub fn poll(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        loop {
+            let now = clock::now();
+            if !self.drain(now, sink)? {
+                return sink.flush().map_err(Into::into);
+            }
+        }
+    }
+
+    fn drain(&mut self, now: u64, sink: &mut dyn Sink) -> anyhow::Result<bool> {
+        let mut records = Vec::new();
+        let is_more = self
+            .session
+            .drain(now, |record| records.push(record))
+            .context("the eBPF object and this program do not belong together")?;
+        for record in records {
+            self.show(&record, sink)?;
+        }
+        Ok(is_more)
+    }
+
+    fn show(&mut self, record: &Record, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let count = match record {
+            Record::ProcessSeen(seen) => {
+                self.identities.learn(seen);
+                return Ok(());
+            }
+            Record::ProcessGone(_) => {
+                self.owner_ended = true;
+                return Ok(());
+            }
+            Record::FdExhausted(record) => {
+                let key = FdKey {
+                    process: record.head.owner,
+                    syscall: record.syscall,
+                    errno: record.errno,
+                    netns: record.head.tuple.netns,
+                    pad: 0,
+                };
+                self.fd.latest.insert(key, *record);
+                self.fd.counts.since(key, record.total)
+            }
+            Record::TimeWaitOverflow(record) => {
+                let netns = record.head.tuple.netns;
+                let key = TwKey {
+                    process: record.head.owner,
+                    netns,
+                    pad: 0,
+                };
+                self.tw.latest.insert(key, *record);
+                let count = self.tw.counts.since(key, record.total);
+                *self.attributed.entry(netns).or_default() += count;
+                count
+            }
+            _ => 1,
+        };
+        // A total that came late: an earlier line told of it already.
+        if count == 0 {
+            return Ok(());
+        }
+        let owner = self.owner(&record.head().owner);
+        if let Some(event) = self.names.event(record, owner.as_ref(), count) {
+            self.aggregate.count(event.event);
+            sink.event(&event)?;
+        }
+        Ok(())
+    }
+
+    /// Who it is: as described, else, where the description was lost, as far as the kernel's map and
+    /// `/proc` tell.
+    fn owner(&mut self, key: &ProcessKey) -> Option<Rc<Identity>> {
+        if !key.is_known() {
+            return None;
+        }
+        if self.identities.get(key).is_none() {
+            let comm = self.session.process(key).map(|process| process.comm);
+            self.identities.find(key, comm);
+        }
+        self.identities.get(key).cloned()
+    }
+
+    /// What is done once a second: tells what storms and losses have added, forgets ended processes,
+    /// finds new holders for their sockets.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails, or a map can't be read.
+    pub fn tick(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        self.settle_storms(sink)?;
+        self.tell_lost(sink)?;
+        let accepts_skipped = self
+            .rows
+            .iter()
+            .find(|row| row.hook == "accept")
+            .map_or(0, |row| row.skipped);
+        if self.owner_ended || accepts_skipped != self.accepts_skipped {
+            self.session.scan()?;
+            self.owner_ended = false;
+            self.accepts_skipped = accepts_skipped;
+        }
+        self.forget_ended()?;
+        sink.flush()?;
+        Ok(())
+    }
+
+    /// Retires processes that ended and own nothing, a tick after they were first seen so: all their
+    /// events have been shown by then.
+    fn forget_ended(&mut self) -> anyhow::Result<()> {
+        let mut leaving = Vec::new();
+        for (key, process) in self.session.processes()? {
+            if process.flags & flag::EXITED == 0 || process.sockets != 0 || !key.is_known() {
+                continue;
+            }
+            if self.leaving.contains(&key) {
+                self.aggregate
+                    .retire(key, &comm(&process.comm), &process.totals);
+                self.session.forget(&key);
+                self.identities.forget(&key);
+            } else {
+                leaving.push(key);
+            }
+        }
+        self.leaving = leaving;
+        Ok(())
+    }
+
+    /// Tells what storms have added since their last record: the kernel sends few, and some may be lost.
+    fn settle_storms(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let now = clock::now();
+        let wants = |kind| self.options.filters.events.contains(&kind);
+        let fd = if wants(Kind::FdExhausted) {
+            self.session.fd_storms()?
+        } else {
+            Vec::new()
+        };
+        let tw = if wants(Kind::TimeWaitOverflow) {
+            self.session.tw_storms()?
+        } else {
+            Vec::new()
+        };
+        for (key, storm) in fd {
+            let mut record = self
+                .fd
+                .latest
+                .get(&key)
+                .copied()
+                .unwrap_or_else(|| unseen_fd(&key));
+            record.head.ts = now;
+            record.total = storm.total;
+            self.show(&Record::FdExhausted(record), sink)?;
+        }
+        for (key, storm) in tw {
+            let mut record = self
+                .tw
+                .latest
+                .get(&key)
+                .copied()
+                .unwrap_or_else(|| unseen_tw(&key));
+            record.head.ts = now;
+            record.total = storm.total;
+            self.show(&Record::TimeWaitOverflow(record), sink)?;
+        }
+        Ok(())
+    }
+
+    /// Tells what was lost and skipped since the last time.
+    fn tell_lost(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let rows = self.session.counters()?;
+        let now = clock::now();
+        for (place, row) in rows.iter().enumerate() {
+            let before = self.rows.get(place);
+            let terms = [
+                (
+                    "ring_full",
+                    row.lost.ring_full,
+                    before.map_or(0, |row| row.lost.ring_full),
+                ),
+                (
+                    "map_full",
+                    row.lost.map_full,
+                    before.map_or(0, |row| row.lost.map_full),
+                ),
+                (
+                    "recursion",
+                    row.skipped,
+                    before.map_or(0, |row| row.skipped),
+                ),
+            ];
+            for (reason, count, before) in terms {
+                if count <= before {
+                    continue;
+                }
+                let detail = Detail::Lost {
+                    hook: row.hook,
+                    reason,
+                    count: count - before,
+                };
+                self.aggregate.count("lost");
+                sink.event(&self.names.nobody(now, "lost", None, detail))?;
+            }
+        }
+        self.rows = rows;
+        Ok(())
+    }
+
+    /// Tells the overflows that a namespace's own counter has and that found no owner.
+    fn reconcile_overflows(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let filters = &self.options.filters;
+        if !filters.is_whole_namespaces() {
+            return Ok(());
+        }
+        let now = clock::now();
+        for (netns, count) in netstat::overflows() {
+            if !filters.netns.is_empty() && !filters.netns.contains(&netns) {
+                continue;
+            }
+            let grown = count.saturating_sub(self.overflows.get(&netns).copied().unwrap_or(0));
+            let told = self.attributed.get(&netns).copied().unwrap_or(0)
+                + self.unattributed.get(&netns).copied().unwrap_or(0);
+            let rest = grown.saturating_sub(told);
+            if rest == 0 {
+                continue;
+            }
+            *self.unattributed.entry(netns).or_default() += rest;
+            let detail = Detail::TimeWaitOverflow {
+                tw_count: None,
+                tw_max: None,
+                inferred: true,
+                count: rest,
+            };
+            self.aggregate.count("time_wait_overflow");
+            sink.event(
+                &self
+                    .names
+                    .nobody(now, "time_wait_overflow", Some(netns), detail),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Shows what is left, and returns the last line.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails, or a map can't be read.
+    pub fn finish(mut self, sink: &mut dyn Sink) -> anyhow::Result<End> {
+        // Settles what retransmits were missed on sockets that are still open.
+        self.session.scan()?;
+        while self.drain(u64::MAX, sink)? {}
+        self.settle_storms(sink)?;
+        self.reconcile_overflows(sink)?;
+        self.tell_lost(sink)?;
+        let live: Vec<_> = self
+            .session
+            .processes()?
+            .into_iter()
+            .map(|(key, process)| (key, comm(&process.comm), process.totals))
+            .collect();
+        let now = clock::now();
+        let processes = self
+            .aggregate
+            .processes(&live)
+            .into_iter()
+            .map(|(key, comm, totals)| ProcessRow {
+                pid: key.is_known().then_some(key.tgid),
+                pid_start: key.is_known().then(|| self.names.epoch.format(key.start)),
+                comm: key.is_known().then_some(comm),
+                totals: totals.into(),
+            })
+            .collect();
+        let end = End {
+            event: "end",
+            ts: self.names.epoch.format(now),
+            duration_us: (now - self.started) / 1_000,
+            events: self.aggregate.events().clone(),
+            hooks: self.rows,
+            processes,
+        };
+        sink.end(&end)?;
+        sink.flush()?;
+        Ok(end)
+    }
+}
+
+/// A storm whose every record was lost.
+fn unseen_fd(key: &FdKey) -> FdExhausted {
+    let mut record: FdExhausted = bytemuck::Zeroable::zeroed();
+    record.head.kind = Kind::FdExhausted as u8;
+    record.head.owner = key.process;
+    record.head.owner_source = tracer_common::conn::OwnerSource::Current as u8;
+    record.head.tuple.netns = key.netns;
+    record.syscall = key.syscall;
+    record.errno = key.errno;
+    record.open_fds = u32::MAX;
+    record
+}
+
+/// As above.
+fn unseen_tw(key: &TwKey) -> TimeWaitOverflow {
+    let mut record: TimeWaitOverflow = bytemuck::Zeroable::zeroed();
+    record.head.kind = Kind::TimeWaitOverflow as u8;
+    record.head.owner = key.process;
+    record.head.tuple.netns = key.netns;
+    record.inferred = 1;
+    record
+}
+
+fn comm(bytes: &[u8; 16]) -> String {
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
