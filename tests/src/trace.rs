@@ -216,6 +216,7 @@ impl Trace {
             status,
         };
         ended.books_balance();
+        ended.owners_are_whole();
         if !self.may_lose {
             ended.nothing_lost();
         }
@@ -267,6 +268,20 @@ impl Ended {
             .unwrap_or_else(|| panic!("no process {pid} in {}", self.end.0));
         assert!(rows.next().is_none(), "two rows of process {pid}");
         row
+    }
+
+    /// An owner is known with all that names it, or not at all.
+    fn owners_are_whole(&self) {
+        for event in self.events.iter().filter(|event| event.kind() != "lost") {
+            let unknown = event.text("owner_source") == "unknown";
+            for field in ["pid", "pid_start", "comm", "uid"] {
+                assert_eq!(
+                    event.field(field).is_null(),
+                    unknown,
+                    "{field} of {event:?}"
+                );
+            }
+        }
     }
 
     fn books_balance(&self) {

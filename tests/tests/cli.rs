@@ -42,7 +42,7 @@ fn wrong_input() {
         (["--ring-size", "many"], "many"),
         (["--nosuch", "1"], "--nosuch"),
     ] {
-        let (code, text) = run(&[&["watch", "--duration", "1ms"][..], &arguments].concat());
+        let (code, text) = run(&[&["watch"][..], &arguments].concat());
         assert_eq!(code, Some(2), "{arguments:?}: {text}");
         assert!(
             text.contains(named),
@@ -82,7 +82,8 @@ fn without_privilege() {
             .unwrap(),
     );
     assert_eq!(code, Some(3), "{text}");
-    assert!(text.contains("CAP_BPF"), "what is missing: {text}");
+    let named = ["CAP_BPF", "root"].iter().any(|word| text.contains(word));
+    assert!(named, "what is missing: {text}");
     assert!(text.contains("sudo"), "what to do: {text}");
     assert!(text.lines().count() < 20, "no verifier's log: {text}");
 }
@@ -170,7 +171,6 @@ fn ends_with_summary(signal: Signal) {
         "connect_failed",
         "lost",
         "skipped",
-        "inet_sock_set_state",
         "traffic",
         &client.pid().to_string(),
     ] {

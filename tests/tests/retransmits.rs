@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use tcptrace_tests::{Ended, Trace, Traffic, Veth, sockets};
+use tcptrace_tests::{Ended, Trace, Traffic, Veth, events::of, sockets};
 
 /// Sends `bytes` from `from` to `to`, in a thread each.
 fn transfer(veth: &Veth, address: &str, bytes: usize) -> (u16, u16) {
@@ -165,8 +165,49 @@ fn drops_in_both_directions() {
 #[test]
 fn drops_by_the_local_firewall() {
     let veth = Veth::new();
-    veth.near
-        .drop_outgoing("tcp flags & syn == 0 numgen random mod 100 < 5");
+    let (mut client, mut server) = (Traffic::start(&veth.near), Traffic::start(&veth.far));
+    let port = server.ok("listen 10.99.0.2:0 64")[1];
+    client.ok(&format!("connect {}:{port}", Veth::FAR));
+    server.ok("accept 0");
+    let trace = Trace::start(&veth.near, &[]);
+    // The first transmission is lost at the receiver, those that follow never leave.
+    veth.far.drop_incoming("meta l4proto tcp");
+    client.ok("send 0 1000");
+    veth.near.drop_outgoing("meta l4proto tcp");
+    trace.wait_for("three more transmissions", |events| {
+        of(events, "retransmit").len() >= 3
+    });
+    veth.far.nft_clear();
+    veth.near.nft_clear();
+    server.ok("receive 0 1000");
+    let ended = trace.stop();
+    let kernel = veth.near.counter("TcpRetransSegs");
+    assert_eq!(
+        ended.sum("retransmit", "segs"),
+        kernel,
+        "{:#?}",
+        ended.events
+    );
+    assert_eq!(ended.process(client.pid())["retransmit_segs"], kernel);
+    let refused = ended
+        .of("retransmit")
+        .iter()
+        .filter(|event| event.num("err") == -1 && !event.field("err").is_null())
+        .count();
+    let told = ended
+        .of("retransmit")
+        .iter()
+        .any(|event| !event.field("err").is_null());
+    assert!(refused >= 2 || !told, "{:#?}", ended.events);
+}
+
+/// Some are lost at the receiver, some never leave.
+#[test]
+fn drops_at_both_ends() {
+    const LOSS: &str = "tcp flags & syn == 0 numgen random mod 100 < 5";
+    let veth = Veth::new();
+    veth.near.drop_outgoing(LOSS);
+    veth.far.drop_incoming(LOSS);
     let trace = Trace::start(&veth.near, &[]);
     transfer(&veth, "10.99.0.2:0", 4_000_000);
     let ended = trace.stop();

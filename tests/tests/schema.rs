@@ -34,7 +34,7 @@ fn names(value: &serde_json::Value, prefix: &str, found: &mut BTreeSet<String>) 
             for (name, value) in fields {
                 let path = format!("{prefix}{name}");
                 found.insert(path.clone());
-                if !["us_in_state", "events", "filters"].contains(&name.as_str()) {
+                if !["us_in_state", "events"].contains(&name.as_str()) {
                     names(value, &format!("{path}."), found);
                 }
             }

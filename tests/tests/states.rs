@@ -217,7 +217,7 @@ fn both_close_at_once() {
     let into_time_wait = |events: &[Event]| {
         events
             .iter()
-            .filter(|event| event.text("new") == "TIME_WAIT")
+            .filter(|event| event.kind() == "state" && event.text("new") == "TIME_WAIT")
             .count()
             == 2
     };

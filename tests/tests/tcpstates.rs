@@ -96,6 +96,7 @@ impl Tcpstates {
 /// Ours, with TIME_WAIT called CLOSE as the kernel's tracepoint does.
 fn ours(events: &[Event], mapped: bool) -> Transitions {
     let address = |event: &Event, field: &str| match event.text(field) {
+        "0.0.0.0" if mapped => "::".to_owned(),
         address if mapped && event.text("family") == "ipv4" => format!("::ffff:{address}"),
         address => address.to_owned(),
     };
