@@ -18,6 +18,11 @@ pub struct Config {
     pub own_tgid: u32,
     /// 1 where the helper `bpf_task_pt_regs` exists (5.15).
     pub task_pt_regs: u32,
+    /// 1 where the helper `bpf_get_current_task_btf` exists (5.11): the task's fields are plain loads.
+    pub task_btf: u32,
+    /// 1 where the kernel skips a program that interrupts itself (6.1): its own counters need no
+    /// atomic instruction.
+    pub guarded: u32,
     /// 1 where `tcp_retransmit_skb` passes an error (6.17).
     pub retransmit_err: u32,
     /// 1 where `tcp_send_reset` passes a reason (6.10).

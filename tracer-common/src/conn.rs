@@ -53,15 +53,18 @@ impl OwnerSource {
     }
 }
 
+/// Sixteen bytes in network order, as two words: copied, compared and hashed by words.
+pub type Address = [u64; 2];
+
 /// The two ends of a connection and where it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct Tuple {
     /// Local address, IPv4 mapped.
-    pub laddr: [u8; 16],
+    pub laddr: Address,
     /// Remote address, IPv4 mapped.
-    pub raddr: [u8; 16],
+    pub raddr: Address,
     /// Network namespace: inode number of `/proc/PID/ns/net`.
     pub netns: u32,
     /// Local port, host order.
@@ -108,8 +111,8 @@ impl Conn {
         id: 0,
         owner: ProcessKey::UNKNOWN,
         tuple: Tuple {
-            laddr: [0; 16],
-            raddr: [0; 16],
+            laddr: [0; 2],
+            raddr: [0; 2],
             netns: 0,
             lport: 0,
             rport: 0,
@@ -152,7 +155,7 @@ pub mod flag {
 #[repr(C)]
 pub struct ListenerKey {
     /// Address it is bound to, IPv4 mapped.
-    pub laddr: [u8; 16],
+    pub laddr: Address,
     /// Network namespace.
     pub netns: u32,
     /// Port, host order.

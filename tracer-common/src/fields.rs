@@ -217,8 +217,6 @@ fields! {
     regs_di = "pt_regs" "di";
     /// Second argument of a system call (x86-64).
     regs_si = "pt_regs" "si";
-    /// Number of the system call (x86-64).
-    regs_orig_ax = "pt_regs" "orig_ax";
 }
 
 impl Fields {

@@ -1,10 +1,6 @@
 //! Who takes a connection from a listener's queue.
 
-use aya_ebpf::{
-    helpers::{bpf_get_current_task, bpf_ktime_get_boot_ns},
-    macros::tracepoint,
-    programs::TracePointContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, macros::tracepoint, programs::TracePointContext};
 use tracer_common::{conn::OwnerSource, hook::Hook, tcp::errno};
 
 use crate::{
@@ -12,7 +8,7 @@ use crate::{
     conn, fd,
     maps::field,
     process,
-    sock::{probe, tcp_of_fd},
+    sock::{is_tcp, probe, socket_of_current},
 };
 
 /// `syscalls:sys_exit_accept` and `sys_exit_accept4`: the descriptor that is returned stands for the
@@ -33,18 +29,18 @@ pub(crate) fn sys_exit_accept(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn accepted(descriptor: u32) {
-    // SAFETY: no argument, no precondition.
-    let task = unsafe { bpf_get_current_task() };
-    let sk = tcp_of_fd(task, descriptor);
-    if sk == 0 {
+    let sk = socket_of_current(descriptor);
+    let known = conn::get(sk);
+    // What is known is a TCP socket.
+    if sk == 0 || (known.is_none() && !is_tcp(sk)) {
         return;
     }
     let run = account::enter(Hook::Accept);
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let owner = process::current();
-    process::know(&owner, task, true, now);
-    let entry = match conn::get(sk) {
+    process::know_current(&owner, now);
+    let entry = match known {
         Some(conn) => Some(conn),
         None => {
             let counted = probe(sk, field!(total_retrans));

@@ -29,12 +29,24 @@ pub(crate) fn get(sk: u64) -> Option<*mut Conn> {
     CONNS.get_ptr_mut(&sk)
 }
 
+/// Whether an owner known this way holds the socket: the entry of an ended process stays as long as it
+/// holds one.
+#[inline(always)]
+pub(crate) const fn is_held(source: u8) -> bool {
+    source == OwnerSource::Connect as u8
+        || source == OwnerSource::Accept as u8
+        || source == OwnerSource::Listen as u8
+        || source == OwnerSource::Iter as u8
+}
+
 /// Puts an entry in the place of whatever had this address before. `None` when the map is full.
 #[inline(always)]
 pub(crate) fn put(sk: u64, conn: &Conn) -> Option<*mut Conn> {
     match CONNS.insert(&sk, conn, 0) {
         Ok(()) => {
-            process::hold(&conn.owner, 1);
+            if is_held(conn.owner_source) {
+                process::hold(&conn.owner, 1);
+            }
             CONNS.get_ptr_mut(&sk)
         }
         Err(_) => None,
@@ -78,13 +90,12 @@ fn adopted(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> *mut Conn {
 pub(crate) unsafe fn own(conn: *mut Conn, owner: &ProcessKey, source: OwnerSource) {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let before = (*conn).owner;
+        if is_held((*conn).owner_source) {
+            process::hold(&(*conn).owner, -1);
+        }
         (*conn).owner = *owner;
         (*conn).owner_source = source as u8;
-        if before != *owner {
-            process::hold(owner, 1);
-            process::hold(&before, -1);
-        }
+        process::hold(owner, 1);
     }
 }
 
@@ -144,11 +155,11 @@ pub(crate) fn inherit(tuple: &Tuple) -> (ProcessKey, OwnerSource) {
     let mut key = listener_key(tuple);
     let mut found = LISTENERS.get_ptr(&key);
     if found.is_none() {
-        sock::map_v4(&mut key.laddr, 0);
+        key.laddr = sock::mapped(0);
         found = LISTENERS.get_ptr(&key);
     }
     if found.is_none() {
-        key.laddr = [0; 16];
+        key.laddr = [0; 2];
         found = LISTENERS.get_ptr(&key);
     }
     if let Some(listener) = found {

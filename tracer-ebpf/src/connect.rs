@@ -22,7 +22,7 @@ use crate::{
     conn, emit, filter,
     maps::{config, field},
     process,
-    sock::{map_v4, probe, probe_tuple, probe_user, tcp_of_fd},
+    sock::{is_tcp, mapped, probe, probe_tuple, probe_user, socket_of_current},
 };
 
 /// Errors of a call that did not try: no such descriptor, not a socket, bad address, bad argument,
@@ -49,11 +49,9 @@ fn failed(err: i32) {
     if NOT_TRIED.contains(&err) {
         return;
     }
-    // SAFETY: no argument, no precondition.
-    let task = unsafe { bpf_get_current_task() };
-    let regs = registers(task);
-    let sk = tcp_of_fd(task, probe::<u64>(regs, field!(regs_di)) as u32);
-    if sk == 0 {
+    let regs = registers();
+    let sk = socket_of_current(probe::<u64>(regs, field!(regs_di)) as u32);
+    if sk == 0 || !is_tcp(sk) {
         return;
     }
     let mut tuple = Tuple::default();
@@ -79,7 +77,7 @@ fn failed(err: i32) {
     let owner = process::current();
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    process::know(&owner, task, true, now);
+    process::know_current(&owner, now);
     account::enter(Hook::ConnectFailed);
     let outcome = tell(&owner, &tuple, id, err, now);
     account::leave(Hook::ConnectFailed, outcome);
@@ -87,35 +85,33 @@ fn failed(err: i32) {
 
 /// The registers that the system call was entered with.
 #[inline(always)]
-fn registers(task: u64) -> u64 {
+fn registers() -> u64 {
     if config!(task_pt_regs, u32) == 1 {
         // SAFETY: the verifier checks both calls.
         unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
     } else {
-        probe::<u64>(task, field!(stack)) + THREAD_SIZE - PT_REGS
+        // SAFETY: no argument, no precondition.
+        probe::<u64>(unsafe { bpf_get_current_task() }, field!(stack)) + THREAD_SIZE - PT_REGS
     }
 }
 
 /// Where the caller wanted to go, from its `struct sockaddr`.
 #[inline(always)]
 fn destination(at: u64, tuple: &mut Tuple) {
-    let mut addr = [0u8; 24];
-    if !probe_user(at, &mut addr) {
-        // Shorter than an IPv6 address at the end of a page.
-        probe_user(at, &mut addr[..16]);
+    // Family, port and IPv4 address stand in the first word, an IPv6 address in the second and third.
+    let mut words = [0u64; 3];
+    if !probe_user(at, &mut words) {
+        let mut first = [0u64; 2];
+        probe_user(at, &mut first);
+        words[0] = first[0];
     }
-    let family = u16::from_ne_bytes([addr[0], addr[1]]);
-    tuple.rport = u16::from_be_bytes([addr[2], addr[3]]);
+    let family = words[0] as u16;
+    tuple.rport = u16::from_be((words[0] >> 16) as u16);
     if family == AF_INET {
-        map_v4(
-            &mut tuple.raddr,
-            u32::from_ne_bytes([addr[4], addr[5], addr[6], addr[7]]),
-        );
-        map_v4(&mut tuple.laddr, 0);
+        tuple.raddr = mapped((words[0] >> 32) as u32);
+        tuple.laddr = mapped(0);
     } else if family == AF_INET6 {
-        for byte in 0..16 {
-            tuple.raddr[byte] = addr[8 + byte];
-        }
+        tuple.raddr = [words[1], words[2]];
     }
 }
 

@@ -3,7 +3,7 @@
 use aya_ebpf::maps::lpm_trie::Key;
 use tracer_common::{
     config::filter,
-    conn::Tuple,
+    conn::{Address, Tuple},
     process::{ProcessKey, flag},
     record::Kind,
 };
@@ -44,7 +44,7 @@ pub(crate) fn passes_process(owner: &ProcessKey, netns: u32) -> bool {
 }
 
 #[inline(always)]
-fn in_cidr(addr: [u8; 16]) -> bool {
+fn in_cidr(addr: Address) -> bool {
     CIDRS.get(&Key::new(128, addr)).is_some()
 }
 

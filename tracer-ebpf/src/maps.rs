@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     config::Config,
-    conn::{Conn, Listener, ListenerKey},
+    conn::{Address, Conn, Listener, ListenerKey},
     fields::Fields,
     hook::{Counters, Hook},
     process::{Process, ProcessKey},
@@ -64,7 +64,7 @@ pub(crate) static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1_024, 0);
 
 /// `--cidr`, IPv4 mapped.
 #[map]
-pub(crate) static CIDRS: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(1_024, 1);
+pub(crate) static CIDRS: LpmTrie<Address, u8> = LpmTrie::with_max_entries(1_024, 1);
 
 /// `--netns`
 #[map]
@@ -81,6 +81,8 @@ static CONFIG: Config = Config {
     rare_mark: 0,
     own_tgid: 0,
     task_pt_regs: 0,
+    task_btf: 0,
+    guarded: 0,
     retransmit_err: 0,
     reset_reason: 0,
     cgroup: 0,

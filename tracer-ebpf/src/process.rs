@@ -1,9 +1,6 @@
 //! Processes: who they are, and what happened to their sockets.
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task},
-};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_current_pid_tgid};
 use tracer_common::{
     config::filter,
     conn::{OwnerSource, Tuple},
@@ -16,17 +13,15 @@ use crate::{
     account::{self, Outcome, add},
     emit, filter as filters,
     maps::{PROCESSES, config, field},
-    sock::{probe, probe_bytes, probe_str, probe_user},
+    sock::{current_leader, probe, probe_bytes, probe_str, probe_user_into},
 };
 
 /// The process that runs now.
 #[inline(always)]
 pub(crate) fn current() -> ProcessKey {
-    // SAFETY: no argument, no precondition.
-    let task = unsafe { bpf_get_current_task() };
-    let leader: u64 = probe(task, field!(group_leader));
+    let (_, start) = current_leader();
     ProcessKey {
-        start: probe(leader, field!(start_boottime)),
+        start,
         tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
         pad: 0,
     }
@@ -43,14 +38,27 @@ pub(crate) fn of_task(task: u64) -> ProcessKey {
     }
 }
 
-/// Makes sure that `key`, the process of `task`, has an entry, and tells user space who it is when
-/// it is new. `is_current` says whether its memory can be read from here.
-#[inline(never)]
-pub(crate) fn know(key: &ProcessKey, task: u64, is_current: bool, now: u64) {
-    if PROCESSES.get_ptr(key).is_some() {
-        return;
+/// Makes sure that the current process, `key`, has an entry.
+#[inline(always)]
+pub(crate) fn know_current(key: &ProcessKey, now: u64) {
+    if PROCESSES.get_ptr(key).is_none() {
+        let (leader, _) = current_leader();
+        learn(key, leader, true, now);
     }
-    let leader: u64 = probe(task, field!(group_leader));
+}
+
+/// Makes sure that `key`, the process of `task`, has an entry.
+#[inline(always)]
+pub(crate) fn know(key: &ProcessKey, task: u64, now: u64) {
+    if PROCESSES.get_ptr(key).is_none() {
+        learn(key, probe(task, field!(group_leader)), false, now);
+    }
+}
+
+/// Makes an entry and tells user space who it is. `is_current` says whether the process's memory can
+/// be read from here.
+#[inline(never)]
+fn learn(key: &ProcessKey, leader: u64, is_current: bool, now: u64) {
     let mut process = Process::default();
     probe_bytes(leader + u64::from(field!(comm)), &mut process.comm);
     if passes(leader, &process.comm) {
@@ -124,7 +132,7 @@ pub(crate) fn describe(key: &ProcessKey, leader: u64, is_current: bool, now: u64
                 let len = probe::<u64>(mm, field!(arg_end)).wrapping_sub(start);
                 // A whole page is mapped at least: what lies behind the arguments is the environment,
                 // and is cut off by `args_len`.
-                if probe_user(start, &mut (*to).args) {
+                if probe_user_into(start, &mut (*to).args) {
                     (*to).args_len = if len < ARGS as u64 {
                         len as u32
                     } else {
@@ -173,6 +181,25 @@ pub(crate) fn count(key: &ProcessKey, total: Total, by: u64) {
             },
             by,
         );
+    }
+}
+
+/// Counts what the end of a socket means for its owner: a connection more, when `is_counted`, and a
+/// socket less, when it `was_held`.
+#[inline(always)]
+pub(crate) fn let_go(key: &ProcessKey, is_counted: bool, was_held: bool) {
+    match PROCESSES.get_ptr_mut(key) {
+        // SAFETY: the verifier has seen the null check; the fields are aligned.
+        Some(process) => unsafe {
+            if is_counted {
+                add(&raw mut (*process).totals.connections, 1);
+            }
+            if was_held {
+                add(&raw mut (*process).sockets, u64::MAX);
+            }
+        },
+        None if is_counted => count(key, Total::Connections, 1),
+        None => {}
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     conn, emit, filter,
     maps::{config, field},
     process,
-    sock::{Sock, map_v4, probe, probe_bytes, probe_tuple},
+    sock::{Sock, mapped, probe, probe_tuple},
 };
 
 /// Number of a request socket's state, `TCP_NEW_SYN_RECV`.
@@ -63,7 +63,7 @@ fn sent(sk: *const u8, skb: u64, reason: u32) -> Outcome {
     }
     if state == state::LISTEN {
         answered(skb, &mut tuple);
-        tuple.netns = probe(sk.net(), field!(netns_inum));
+        tuple.netns = probe(sk.net() as u64, field!(netns_inum));
         return match conn::get(sk.addr()) {
             // SAFETY: the verifier has seen the null check.
             Some(conn) => unsafe {
@@ -96,11 +96,11 @@ fn answered(skb: u64, tuple: &mut Tuple) {
     tuple.rport = u16::from_be(probe(tcp, 0));
     tuple.lport = u16::from_be(probe(tcp, 2));
     if probe::<u8>(ip, 0) >> 4 == 4 {
-        map_v4(&mut tuple.raddr, probe(ip, 12));
-        map_v4(&mut tuple.laddr, probe(ip, 16));
+        tuple.raddr = mapped(probe(ip, 12));
+        tuple.laddr = mapped(probe(ip, 16));
     } else {
-        probe_bytes(ip + 8, &mut tuple.raddr);
-        probe_bytes(ip + 24, &mut tuple.laddr);
+        tuple.raddr = probe(ip + 8, 0);
+        tuple.laddr = probe(ip + 24, 0);
     }
     let dev: u64 = probe(skb, field!(skb_dev));
     let net: u64 = probe(dev, field!(dev_net));

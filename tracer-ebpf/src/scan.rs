@@ -68,7 +68,7 @@ fn calibrate(sk: u64) {
 fn found(sk: u64, now_in: u8, task: u64, owner: &ProcessKey, run: u64) -> Outcome {
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    process::know(owner, task, false, now);
+    process::know(owner, task, now);
     let known = conn::get(sk);
     let entry = match known {
         Some(conn) => Some(conn),
@@ -134,7 +134,7 @@ pub(crate) fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
                 // SAFETY: no argument, no precondition.
                 conn::settle(conn, sk.addr(), bpf_ktime_get_boot_ns());
             }
-            process::hold(&(*conn).owner, -1);
+            process::let_go(&(*conn).owner, false, conn::is_held((*conn).owner_source));
         }
     }
     let _ = CONNS.remove(&sk.addr());

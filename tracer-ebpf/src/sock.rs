@@ -5,18 +5,19 @@
 //! `bpf_probe_read_kernel`, which yields zero where nothing is mapped.
 
 use aya_ebpf::helpers::{
-    bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes,
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel,
+    bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes, bpf_probe_read_user,
     bpf_probe_read_user_buf,
 };
 use tracer_common::{
-    conn::Tuple,
+    conn::{Address, Tuple},
     tcp::{AF_INET, AF_INET6, IPPROTO_TCP},
 };
 
-use crate::maps::field;
+use crate::maps::{config, field};
 
-/// Bytes 10 and 11 of an IPv4-mapped address.
-const MAPPED: u8 = 0xff;
+/// Bytes 10 and 11 of an IPv4-mapped address, as they stand in the second word.
+const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
 
 /// A socket that the verifier trusts.
 #[derive(Clone, Copy)]
@@ -88,50 +89,70 @@ impl Sock {
         self.load(field!(hash))
     }
 
-    /// `struct net *` as a number.
+    /// `struct net *`.
     #[inline(always)]
-    pub(crate) fn net(self) -> u64 {
+    pub(crate) fn net(self) -> *const u8 {
         self.load(field!(net))
     }
 
     #[inline(always)]
     fn netns(self) -> u32 {
-        let net: *const u8 = self.load(field!(net));
-        // SAFETY: the verifier knows the pointer's type and checks the load.
-        unsafe { core::ptr::read_volatile(net.add(field!(netns_inum) as usize).cast()) }
+        // SAFETY: the verifier knows the pointer's type.
+        unsafe { follow(self.net(), field!(netns_inum)) }
     }
 
-    /// The ends, into `tuple`. The local port is taken from `inet_sport` where `skc_num` is cleared.
+    /// Address of this socket's bucket in the table of established sockets.
+    #[inline(always)]
+    pub(crate) fn bucket(self) -> u64 {
+        // SAFETY: the verifier knows the pointers' types.
+        unsafe {
+            let info: *const u8 = follow(self.net(), field!(hashinfo));
+            let mask: u32 = follow(info, field!(ehash_mask));
+            follow::<u64>(info, field!(ehash))
+                + u64::from(self.load::<u32>(field!(hash)) & mask) * 8
+        }
+    }
+
+    /// The ends, into `tuple`. The kernel clears `skc_num` before it says CLOSE: `inet_sport` is kept.
     #[inline(always)]
     pub(crate) fn read_tuple(self, tuple: &mut Tuple) {
+        self.read_ends(tuple);
+        if tuple.lport == 0 {
+            tuple.lport = sport(self.addr());
+        }
+    }
+
+    /// As above, for a socket that has no port yet, or has one that is not cleared.
+    #[inline(always)]
+    pub(crate) fn read_ends(self, tuple: &mut Tuple) {
         tuple.netns = self.netns();
-        let num = self.num();
-        tuple.lport = if num == 0 { sport(self.addr()) } else { num };
+        tuple.lport = self.num();
         tuple.rport = u16::from_be(self.load(field!(dport)));
         if self.load::<u16>(field!(family)) == AF_INET {
-            map_v4(&mut tuple.laddr, self.load(field!(rcv_saddr)));
-            map_v4(&mut tuple.raddr, self.load(field!(daddr)));
+            tuple.laddr = mapped(self.load(field!(rcv_saddr)));
+            tuple.raddr = mapped(self.load(field!(daddr)));
         } else {
-            store_v6(&mut tuple.laddr, self.load(field!(v6_rcv_saddr)));
-            store_v6(&mut tuple.raddr, self.load(field!(v6_daddr)));
+            tuple.laddr = self.load(field!(v6_rcv_saddr));
+            tuple.raddr = self.load(field!(v6_daddr));
         }
     }
 }
 
-/// Writes an address as the kernel holds it into its IPv6-mapped form.
+/// An IPv4 address, as the kernel holds it, in its IPv6-mapped form.
 #[inline(always)]
-pub(crate) fn map_v4(to: &mut [u8; 16], addr: u32) {
-    let halves: [u64; 2] = [
-        0,
-        (u64::from(addr) << 32) | (u64::from(u16::from_ne_bytes([MAPPED; 2])) << 16),
-    ];
-    store_v6(to, halves);
+pub(crate) const fn mapped(addr: u32) -> Address {
+    [0, ((addr as u64) << 32) | MAPPED]
 }
 
+/// Loads through a pointer whose type the verifier knows.
+///
+/// # Safety
+///
+/// The verifier checks that `from` is of a known type and that the load is inside it.
 #[inline(always)]
-fn store_v6(to: &mut [u8; 16], halves: [u64; 2]) {
-    // SAFETY: sixteen bytes into sixteen; no alignment is assumed.
-    unsafe { core::ptr::write_unaligned(core::ptr::from_mut(to).cast(), halves) }
+unsafe fn follow<T: Copy>(from: *const u8, offset: u32) -> T {
+    // SAFETY: guaranteed by the verifier.
+    unsafe { core::ptr::read_volatile(from.add(offset as usize).cast()) }
 }
 
 /// Reads `T` at `base + offset`, zero where that fails or `base` is NULL.
@@ -157,9 +178,22 @@ pub(crate) fn probe_str(at: u64, to: &mut [u8]) {
     }
 }
 
-/// Fills `to` from the current process's memory.
+/// Fills `to` from the current process's memory; tells whether that went well.
 #[inline(always)]
-pub(crate) fn probe_user(at: u64, to: &mut [u8]) -> bool {
+pub(crate) fn probe_user<T: Copy>(at: u64, to: &mut T) -> bool {
+    // SAFETY: the helper checks the address, and writes what `T` takes.
+    match unsafe { bpf_probe_read_user(at as *const T) } {
+        Ok(value) => {
+            *to = value;
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// As above, in place: for what is too large for the stack.
+#[inline(always)]
+pub(crate) fn probe_user_into(at: u64, to: &mut [u8]) -> bool {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_user_buf(at as *const u8, to) }.is_ok()
 }
@@ -178,42 +212,78 @@ pub(crate) fn probe_tuple(sk: u64, tuple: &mut Tuple) {
     tuple.lport = probe(sk, field!(num));
     tuple.rport = u16::from_be(probe(sk, field!(dport)));
     if probe::<u16>(sk, field!(family)) == AF_INET {
-        map_v4(&mut tuple.laddr, probe(sk, field!(rcv_saddr)));
-        map_v4(&mut tuple.raddr, probe(sk, field!(daddr)));
+        tuple.laddr = mapped(probe(sk, field!(rcv_saddr)));
+        tuple.raddr = mapped(probe(sk, field!(daddr)));
     } else {
-        store_v6(&mut tuple.laddr, probe(sk, field!(v6_rcv_saddr)));
-        store_v6(&mut tuple.raddr, probe(sk, field!(v6_daddr)));
+        tuple.laddr = probe(sk, field!(v6_rcv_saddr));
+        tuple.raddr = probe(sk, field!(v6_daddr));
     }
 }
 
-/// The TCP socket behind an open file, or 0. That the `struct socket` points back at the file proves
-/// that it is one.
+/// Leader of the current thread group, and when it started.
 #[inline(always)]
-pub(crate) fn tcp_of_file(file: u64) -> u64 {
+pub(crate) fn current_leader() -> (u64, u64) {
+    if config!(task_btf, u32) == 1 {
+        // SAFETY: the verifier knows the pointers' types.
+        unsafe {
+            let task: *const u8 = bpf_get_current_task_btf().cast();
+            let leader: *const u8 = follow(task, field!(group_leader));
+            (leader as u64, follow(leader, field!(start_boottime)))
+        }
+    } else {
+        // SAFETY: no argument, no precondition.
+        let leader: u64 = probe(unsafe { bpf_get_current_task() }, field!(group_leader));
+        (leader, probe(leader, field!(start_boottime)))
+    }
+}
+
+/// The file behind a descriptor that the current task was just given.
+#[inline(always)]
+fn current_file(fd: u32) -> u64 {
+    let slots: u64 = if config!(task_btf, u32) == 1 {
+        // SAFETY: the verifier knows the pointers' types.
+        unsafe {
+            let task: *const u8 = bpf_get_current_task_btf().cast();
+            let files: *const u8 = follow(task, field!(files));
+            let table: *const u8 = follow(files, field!(fdt));
+            follow(table, field!(fd))
+        }
+    } else {
+        // SAFETY: no argument, no precondition.
+        let files: u64 = probe(unsafe { bpf_get_current_task() }, field!(files));
+        let table: u64 = probe(files, field!(fdt));
+        probe(table, field!(fd))
+    };
+    probe(slots + u64::from(fd) * 8, 0)
+}
+
+/// The socket, of whatever protocol, behind an open file, or 0. That the `struct socket` points back
+/// at the file proves that it is one.
+#[inline(always)]
+fn socket_of_file(file: u64) -> u64 {
     let socket: u64 = probe(file, field!(private_data));
     if socket == 0 || probe::<u64>(socket, field!(socket_file)) != file {
         return 0;
     }
-    let sk: u64 = probe(socket, field!(socket_sk));
-    if sk == 0 || probe::<u16>(sk, field!(protocol)) != IPPROTO_TCP {
-        return 0;
-    }
-    let family: u16 = probe(sk, field!(family));
-    if family != AF_INET && family != AF_INET6 {
-        return 0;
-    }
-    sk
+    probe(socket, field!(socket_sk))
 }
 
-/// The TCP socket behind a descriptor of a task, or 0.
+/// The TCP socket behind an open file, or 0.
 #[inline(always)]
-pub(crate) fn tcp_of_fd(task: u64, fd: u32) -> u64 {
-    let files: u64 = probe(task, field!(files));
-    let table: u64 = probe(files, field!(fdt));
-    if fd >= probe::<u32>(table, field!(max_fds)) {
-        return 0;
-    }
-    let slots: u64 = probe(table, field!(fd));
-    let file: u64 = probe(slots + u64::from(fd) * 8, 0);
-    tcp_of_file(file)
+pub(crate) fn tcp_of_file(file: u64) -> u64 {
+    let sk = socket_of_file(file);
+    if sk != 0 && is_tcp(sk) { sk } else { 0 }
+}
+
+/// The socket, of whatever protocol, behind a descriptor that the current task has, or 0.
+#[inline(always)]
+pub(crate) fn socket_of_current(fd: u32) -> u64 {
+    socket_of_file(current_file(fd))
+}
+
+/// Whether a socket given by address is one of TCP.
+#[inline(always)]
+pub(crate) fn is_tcp(sk: u64) -> bool {
+    let family: u16 = probe(sk, field!(family));
+    probe::<u16>(sk, field!(protocol)) == IPPROTO_TCP && (family == AF_INET || family == AF_INET6)
 }

@@ -4,7 +4,7 @@
 //! Prototype on 5.10 to 7.3: `(const struct sock *sk, int oldstate, int newstate)`.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_task, bpf_ktime_get_boot_ns, bpf_skc_to_tcp_sock},
+    helpers::{bpf_ktime_get_boot_ns, bpf_skc_to_tcp_sock},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -103,7 +103,7 @@ fn entry(sk: Sock, old: u8, new: u8, run: u64, now: u64) -> Option<*mut Conn> {
         };
     }
     let mut conn = Conn::EMPTY;
-    sk.read_tuple(&mut conn.tuple);
+    sk.read_ends(&mut conn.tuple);
     conn.id = conn::new_id(Hook::State, run);
     conn.born = now;
     conn.since = now;
@@ -116,8 +116,7 @@ fn entry(sk: Sock, old: u8, new: u8, run: u64, now: u64) -> Option<*mut Conn> {
     } else {
         // connect and listen run in the caller's context.
         conn.owner = process::current();
-        // SAFETY: no argument, no precondition.
-        process::know(&conn.owner, unsafe { bpf_get_current_task() }, true, now);
+        process::know_current(&conn.owner, now);
         if new == LISTEN {
             conn.owner_source = OwnerSource::Listen as u8;
             conn::listen(&conn.tuple, &conn.owner);
@@ -183,6 +182,7 @@ unsafe fn closed(sk: Sock, conn: *mut Conn, old: u8, fate: Fate, now: u64) {
     // SAFETY: guaranteed by the caller.
     unsafe {
         let err = sk.err();
+        let mut is_counted = false;
         if old == LISTEN {
             conn::unlisten(&(*conn).tuple);
         } else if old == SYN_SENT && err == 0 && !sk.is_shut_down() {
@@ -197,11 +197,20 @@ unsafe fn closed(sk: Sock, conn: *mut Conn, old: u8, fate: Fate, now: u64) {
             if let Fate::Overflow { count, max } = fate {
                 time_wait::overflow(conn, count, max, now);
             }
+            is_counted = filter::passes(&(*conn).owner, &(*conn).tuple);
             account::enter(Hook::Connection);
-            let outcome = tell_connection(sk, conn, end, err, now);
+            let outcome = if is_counted && filter::wants(Kind::Connection) {
+                tell_connection(sk, conn, end, err, now)
+            } else {
+                Outcome::Filtered
+            };
             account::leave(Hook::Connection, outcome);
         }
-        process::hold(&(*conn).owner, -1);
+        process::let_go(
+            &(*conn).owner,
+            is_counted,
+            conn::is_held((*conn).owner_source),
+        );
         if !sk.has_socket() {
             let _ = CONNS.remove(&sk.addr());
         }
@@ -279,14 +288,6 @@ unsafe fn end(conn: *const Conn, old: u8, err: i32, fate: &Fate) -> End {
 unsafe fn tell_connection(sk: Sock, conn: *const Conn, end: End, err: i32, now: u64) -> Outcome {
     // SAFETY: guaranteed by the caller; `tp` is of the type the verifier knows.
     unsafe {
-        let owner: &ProcessKey = &(*conn).owner;
-        if !filter::passes(owner, &(*conn).tuple) {
-            return Outcome::Filtered;
-        }
-        process::count(owner, Total::Connections, 1);
-        if !filter::wants(Kind::Connection) {
-            return Outcome::Filtered;
-        }
         let tp: *const u8 = bpf_skc_to_tcp_sock(sk.addr() as *mut _).cast();
         let (mut sent, mut received, mut srtt) = (0, 0, 0);
         if !tp.is_null() {
@@ -297,7 +298,7 @@ unsafe fn tell_connection(sk: Sock, conn: *const Conn, end: End, err: i32, now: 
             received = load(field!(bytes_received)) - u64::from(sk.fin_received());
             srtt = core::ptr::read_volatile(tp.add(field!(srtt_us) as usize).cast::<u32>()) >> 3;
         }
-        emit::event::<Connection>(owner, |to| {
+        emit::event::<Connection>(&(*conn).owner, |to| {
             emit::head(&raw mut (*to).head, Kind::Connection, now, conn);
             (*to).duration = now - (*conn).born;
             (*to).connect = if (*conn).established == 0 {

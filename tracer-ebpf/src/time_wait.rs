@@ -40,10 +40,10 @@ pub(crate) fn fate(sk: Sock, tuple: &Tuple) -> Fate {
     if sk.err() != 0 || field!(hashinfo) == MISSING || field!(tw_max) == MISSING {
         return Fate::Closed;
     }
-    let net = sk.net();
-    if is_in_table(sk, net, tuple) {
+    if is_in_table(sk, tuple) {
         return Fate::TimeWait;
     }
+    let net = sk.net() as u64;
     let count = if field!(tw_refcount) == MISSING {
         probe(net, field!(tw_count))
     } else {
@@ -59,12 +59,9 @@ pub(crate) fn fate(sk: Sock, tuple: &Tuple) -> Fate {
 
 /// Whether a time-wait socket of these ends is in the table of established sockets.
 #[inline(always)]
-fn is_in_table(sk: Sock, net: u64, tuple: &Tuple) -> bool {
-    let info: u64 = probe(net, field!(hashinfo));
+fn is_in_table(sk: Sock, tuple: &Tuple) -> bool {
     let hash = sk.hash();
-    let bucket = hash & probe::<u32>(info, field!(ehash_mask));
-    let table: u64 = probe(info, field!(ehash));
-    let mut node: u64 = probe(table + u64::from(bucket) * 8, 0);
+    let mut node: u64 = probe(sk.bucket(), 0);
     for _ in 0..LONGEST_CHAIN {
         // The end of a chain is marked by an odd value.
         if node & 1 == 1 || node == 0 {

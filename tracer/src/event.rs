@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr, rc::Rc};
 use nix::errno::Errno;
 use serde::Serialize;
 use tracer_common::{
-    conn::{OwnerSource, Tuple, flag},
+    conn::{Address, OwnerSource, Tuple, flag},
     record::{Cause, End, Head, NO_TIME},
     tcp::state,
 };
@@ -327,7 +327,8 @@ impl Ends {
     /// `None` where a record has no connection. A socket speaks IPv4 when one of its addresses is
     /// mapped; the unspecified address is then that of IPv4 too.
     fn of(tuple: &Tuple) -> Option<Self> {
-        let (local, remote) = (Ipv6Addr::from(tuple.laddr), Ipv6Addr::from(tuple.raddr));
+        let address = |words: Address| Ipv6Addr::from(bytemuck::cast::<_, [u8; 16]>(words));
+        let (local, remote) = (address(tuple.laddr), address(tuple.raddr));
         if local.is_unspecified() && remote.is_unspecified() && tuple.lport == 0 && tuple.rport == 0
         {
             return None;

@@ -84,13 +84,24 @@ impl KernelTypes {
     }
 
     fn offset(&self, field: &Field) -> Option<u32> {
-        let id = self.types.id_of(field.of)?;
+        let id = self.struct_id(field.of)?;
         field.paths.iter().find_map(|path| {
             Some(match self.types.offset_of(id, path).ok()?.1 {
                 Offset::ByteOffset(bytes) => bytes,
                 Offset::BitOffsetAndSize(bits, _) => bits / 8,
             })
         })
+    }
+
+    /// A struct by name. A mere declaration may have the same name (5.10 has one of `pt_regs`).
+    fn struct_id(&self, name: &str) -> Option<u32> {
+        let is_it = |candidate: &TypeVariant| matches!(candidate, TypeVariant::Struct(it) if it.name().as_deref() == Some(name));
+        let id = self.types.id_of(name)?;
+        if self.types.from_id(id).is_some_and(|found| is_it(&found)) {
+            return Some(id);
+        }
+        let mut all = self.types.get().iter();
+        all.find_map(|(id, candidate)| is_it(candidate).then_some(*id))
     }
 
     /// Arguments of a tracepoint, without the kernel's own first one; `None` when there is no such
@@ -129,6 +140,15 @@ impl KernelTypes {
                 Some((number, value.name.clone()))
             })
             .collect()
+    }
+
+    /// Whether the kernel has a function.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.types
+            .id_of(name)
+            .and_then(|id| self.types.from_id(id))
+            .is_some_and(|found| matches!(found, TypeVariant::Func(_)))
     }
 
     /// Whether the kernel has a BPF helper, `enum bpf_func_id`.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use tracer_common::{config::filter, record::Kind};
+use tracer_common::{config::filter, conn::Address, record::Kind};
 
 /// What is wanted. An empty list lets everything in; within a list one match is enough, and all lists
 /// must match.
@@ -70,14 +70,15 @@ impl Filters {
 
 /// A network as a key of the kernel's trie: prefix length and address, IPv4 mapped into IPv6.
 #[must_use]
-pub fn trie_key(net: &IpNet) -> (u32, [u8; 16]) {
-    match net {
+pub fn trie_key(net: &IpNet) -> (u32, Address) {
+    let (prefix, address) = match net {
         IpNet::V4(net) => (
             96 + u32::from(net.prefix_len()),
-            net.network().to_ipv6_mapped().octets(),
+            net.network().to_ipv6_mapped(),
         ),
-        IpNet::V6(net) => (u32::from(net.prefix_len()), net.network().octets()),
-    }
+        IpNet::V6(net) => (u32::from(net.prefix_len()), net.network()),
+    };
+    (prefix, bytemuck::cast(address.octets()))
 }
 
 /// A name as the kernel holds it.

@@ -18,6 +18,7 @@ use aya::{
 };
 use tracer_common::{
     config::Config,
+    conn::Address,
     hook::{Counters, Hook},
     process::{Process, ProcessKey},
     storm::{FdKey, Storm, TwKey},
@@ -349,6 +350,8 @@ fn config(types: &KernelTypes, filters: &Filters) -> Config {
         rare_mark: 64 << 10,
         own_tgid: std::process::id(),
         task_pt_regs: u32::from(types.has_helper("task_pt_regs")),
+        task_btf: u32::from(types.has_helper("get_current_task_btf")),
+        guarded: u32::from(types.has_function("bpf_prog_inc_misses_counter")),
         retransmit_err: u32::from(types.tracepoint_args("tcp_retransmit_skb") == Some(3)),
         reset_reason: u32::from(types.tracepoint_args("tcp_send_reset") == Some(3)),
         cgroup: filters.cgroup.unwrap_or(0),
@@ -496,7 +499,7 @@ fn fill_filters(ebpf: &mut Ebpf, filters: &Filters) -> anyhow::Result<()> {
     for inode in &filters.netns {
         netns.insert(inode, 1, 0).context("--netns: too many")?;
     }
-    let mut cidrs = map::<_, LpmTrie<_, [u8; 16], u8>>(ebpf, "CIDRS")?;
+    let mut cidrs = map::<_, LpmTrie<_, Address, u8>>(ebpf, "CIDRS")?;
     for net in &filters.cidrs {
         let (prefix, address) = trie_key(net);
         cidrs
