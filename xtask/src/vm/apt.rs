@@ -14,11 +14,10 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     command::stdout,
-    series::{SUITES, Suite},
+    sites::{self, sources},
 };
 use crate::process::{as_root, run};
 
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Is there when the keyring has Debian 13's keys.
 const NEWEST_KEY: &str = "/usr/share/keyrings/debian-archive-trixie-automatic.gpg";
 
@@ -74,7 +73,7 @@ impl Mirror {
                 .with_context(|| format!("making the folder {}", folder.display()))?;
         }
         let list = self.folder.join("etc/sources.list");
-        fs::write(&list, sources(&sites()?))
+        fs::write(&list, sources(&sites::of_this_machine()?))
             .with_context(|| format!("writing {}", list.display()))?;
         // A suite that has left the mirror is an error here, and of the others all is there: what is missing is
         // said when a kernel is not found.
@@ -121,72 +120,6 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
         .args(packages))
 }
 
-/// Where this machine gets Debian from.
-#[derive(Debug, PartialEq, Eq)]
-struct Sites {
-    main: String,
-    security: Option<String>,
-}
-
-fn sites() -> Result<Sites> {
-    let ask = || {
-        stdout(Command::new("apt-get").args([
-            "indextargets",
-            "--format",
-            "$(SITE) $(RELEASE)",
-            "Created-By: Packages",
-        ]))
-    };
-    if let Some(sites) = read_sites(&ask()?) {
-        return Ok(sites);
-    }
-    // apt tells only of lists that it has.
-    run(as_root("apt-get")?.args(["-qq", "update"]))?;
-    read_sites(&ask()?).context(
-        "apt's configuration names no Debian archive (a suite called bookworm or trixie): the matrix kernels are \
-         Debian's, so this needs a Debian machine",
-    )
-}
-
-/// Reads lines of site and suite.
-fn read_sites(text: &str) -> Option<Sites> {
-    let is_debian = |suite: &str| {
-        [
-            "bullseye", "bookworm", "trixie", "forky", "sid", "stable", "testing",
-        ]
-        .contains(&suite)
-    };
-    let lines = || text.lines().filter_map(|line| line.split_once(' '));
-    let (main, _) = lines().find(|(_, suite)| is_debian(suite))?;
-    let security =
-        lines().find(|(_, suite)| suite.strip_suffix("-security").is_some_and(is_debian));
-    Some(Sites {
-        main: main.to_owned(),
-        security: security.map(|(site, _)| site.to_owned()),
-    })
-}
-
-/// The sources list with every suite that the sites have.
-fn sources(sites: &Sites) -> String {
-    let line = |suite: &Suite| {
-        let site = if suite.security {
-            sites.security.as_ref()?
-        } else {
-            &sites.main
-        };
-        let dated = if suite.archived {
-            " check-valid-until=no"
-        } else {
-            ""
-        };
-        Some(format!(
-            "deb [signed-by={KEYRING} target=Packages arch=amd64{dated}] {site} {} main\n",
-            suite.name
-        ))
-    };
-    SUITES.iter().filter_map(line).collect()
-}
-
 /// The packages that a folder of downloads holds.
 pub(super) fn packages_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut packages = Vec::new();
@@ -204,53 +137,4 @@ pub(super) fn packages_in(folder: &Path) -> Result<Vec<PathBuf>> {
         folder.display()
     );
     Ok(packages)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TARGETS: &str = "\
-http://other.example/apt nodistro
-http://mirror.example/debian bookworm
-http://mirror.example/debian bookworm-updates
-http://mirror.example/debian-security bookworm-security
-";
-
-    #[test]
-    fn both_archives_are_found_among_other_sources() {
-        let sites = read_sites(TARGETS).unwrap();
-        assert_eq!(sites.main, "http://mirror.example/debian");
-        assert_eq!(
-            sites.security.as_deref(),
-            Some("http://mirror.example/debian-security")
-        );
-    }
-
-    #[test]
-    fn a_machine_without_debian_has_no_sites() {
-        assert_eq!(read_sites("http://other.example/apt nodistro\n"), None);
-    }
-
-    #[test]
-    fn a_mirror_without_the_security_archive_gives_the_other_suites() {
-        let list = sources(&Sites {
-            main: "http://mirror.example/debian".to_owned(),
-            security: None,
-        });
-        assert!(list.contains(" trixie-backports main\n"));
-        assert!(!list.contains("security"));
-    }
-
-    #[test]
-    fn every_source_is_signed_and_only_archived_ones_may_be_old() {
-        for line in sources(&read_sites(TARGETS).unwrap()).lines() {
-            assert!(line.contains(&format!("signed-by={KEYRING} ")), "{line}");
-            assert_eq!(
-                line.contains("check-valid-until=no"),
-                line.contains(" bullseye"),
-                "{line}"
-            );
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask vm`: runs the tests on the Linux releases that tcptrace supports, each in a virtual machine.
 //!
-//! Read in this order: `series` (which kernels), `apt` and `pick` (where they come from), `kernel` and `modules` (what
+//! Read in this order: `series` (which kernels), `sites`, `apt` and `pick` (where they come from), `kernel` and `modules` (what
 //! is taken out of their packages), `payload`, `programs` and `initramfs` (what is put in front of them), `qemu` and
 //! `console` (one boot), `table` (what came of it).
 
@@ -17,6 +17,7 @@ mod programs;
 mod qemu;
 mod rung;
 mod series;
+mod sites;
 mod table;
 
 use std::{fs, path::PathBuf};

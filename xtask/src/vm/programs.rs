@@ -12,7 +12,9 @@ use super::command::stdout;
 
 /// What the tests run. One that this machine does not have is left out: the test that needs it names its package.
 const PROGRAMS: &[&str] = &[
+    "cat",
     "curl",
+    "grep",
     "gunicorn",
     "ip",
     "mount",
@@ -29,6 +31,7 @@ const PROGRAMS: &[&str] = &[
     "stdbuf",
     "strace",
     "sysctl",
+    "tail",
     "tcpstates",
     "true",
     "unshare",
