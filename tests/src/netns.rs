@@ -178,6 +178,15 @@ impl Netns {
             .expect("sockstat has tw")
     }
 
+    /// Waits until every connection has ended, but for those in TIME_WAIT: no counter changes any more.
+    pub fn quiet(&self) {
+        crate::wait::until_true("every connection has ended", || {
+            self.ss(&["-Htan", "state", "connected", "exclude", "time-wait"])
+                .trim()
+                .is_empty()
+        });
+    }
+
     /// The output of `ss ARGS` inside.
     pub fn ss(&self, arguments: &[&str]) -> String {
         let output = self

@@ -42,9 +42,14 @@ fn read_all(mut stream: TcpStream) -> usize {
 
 fn check_fields(ended: &Ended) {
     for event in ended.of("retransmit") {
-        assert!(event.num("segs") >= 1, "{event:?}");
+        // What is still in a queue of this machine (EBUSY) is not sent again, and not counted.
         assert!(
-            event.num("backoff") >= 0 && event.num("rto_us") > 0,
+            event.num("segs") >= 1 || event.field("err").as_i64().is_some_and(|err| err < 0),
+            "{event:?}"
+        );
+        assert!(
+            event.num("backoff") >= 0
+                && (event.num("rto_us") > 0 || event.text("cause") == "synack"),
             "{event:?}"
         );
         assert!(
@@ -104,7 +109,7 @@ fn ipv4() {
     drops_at_the_receiver(
         "10.99.0.2:0",
         "ipv4",
-        "tcp flags & syn == 0 numgen random mod 100 < 5",
+        "tcp flags & syn == 0 numgen inc mod 20 == 7",
     );
 }
 
@@ -113,7 +118,7 @@ fn ipv6() {
     drops_at_the_receiver(
         "[fd00:99::2]:0",
         "ipv6",
-        "tcp flags & syn == 0 numgen random mod 100 < 5",
+        "tcp flags & syn == 0 numgen inc mod 20 == 7",
     );
 }
 
@@ -139,15 +144,8 @@ fn drops_in_both_directions() {
     }
     client.ok("close_all");
     server.ok("close_all");
-    // Both ends' sockets are gone, so no counter changes any more.
-    tcptrace_tests::wait::until_true("all sockets closed", || {
-        [&veth.near, &veth.far].iter().all(|netns| {
-            netns
-                .ss(&["-Htan", "state", "connected", "exclude", "time-wait"])
-                .trim()
-                .is_empty()
-        })
-    });
+    veth.near.quiet();
+    veth.far.quiet();
     for (trace, netns, process) in [(near, &veth.near, &client), (far, &veth.far, &server)] {
         let ended = trace.stop();
         let kernel = netns.counter("TcpRetransSegs");
@@ -192,7 +190,7 @@ fn drops_by_the_local_firewall() {
     let refused = ended
         .of("retransmit")
         .iter()
-        .filter(|event| event.num("err") == -1 && !event.field("err").is_null())
+        .filter(|event| event.field("err") == -1)
         .count();
     let told = ended
         .of("retransmit")
@@ -229,7 +227,7 @@ fn back_off_on_the_same_data() {
     veth.far.drop_incoming("meta l4proto tcp");
     client.ok("send 0 1000");
     trace.wait_for("four timeouts", |events| {
-        tcptrace_tests::events::of(events, "retransmit")
+        of(events, "retransmit")
             .iter()
             .filter(|event| event.text("cause") == "rto")
             .count()

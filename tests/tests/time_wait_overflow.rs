@@ -1,8 +1,6 @@
 //! Sockets that found the time-wait table full, against the kernel's `TCPTimeWaitOverflow`.
 
-use std::io::Read as _;
-
-use tcptrace_tests::{Ended, Netns, Trace, Traffic, events::Event, sockets};
+use tcptrace_tests::{Ended, Netns, Trace, Traffic, events::Event};
 
 const TABLE: u64 = 10;
 
@@ -157,42 +155,40 @@ fn resets_while_full_are_none() {
     assert_eq!(ended.process(client.pid())["resets_received"], 50);
 }
 
-/// Thousands of overflows by many processes at once, the server closing first: the sum is exact, and nearly all have an owner.
+/// Thousands of overflows by many processes at once, the server closing first: the sum is exact, and nearly all have an
+/// owner.
 #[test]
 fn a_flood_of_them() {
-    const CLIENTS: usize = 4;
-    const EACH: usize = 1500;
+    const CLIENTS: u64 = 4;
+    const EACH: u64 = 1500;
     let netns = Netns::new();
     netns.sysctl("net.ipv4.tcp_max_tw_buckets", "100");
+    let mut server = Traffic::start(&netns);
+    let port = server.ok("listen 127.0.0.1:0 1024")[1];
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| Traffic::start(&netns)).collect();
     let trace = Trace::start(&netns, &[]);
-    netns.run(|| {
-        let listener = sockets::listen("127.0.0.1:0", 1024).unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        std::thread::scope(|scope| {
-            for _ in 0..CLIENTS {
-                scope.spawn(|| {
-                    for _ in 0..EACH {
-                        let mut stream = sockets::connect(&address).unwrap();
-                        stream.read_to_end(&mut vec![]).unwrap();
-                    }
-                });
-            }
-            for _ in 0..CLIENTS * EACH {
-                drop(listener.accept().unwrap());
-            }
-        });
-    });
+    server.say(&format!("serve 0 {}", CLIENTS * EACH));
+    for client in &mut clients {
+        client.say(&format!("churn 127.0.0.1:{port} {EACH}"));
+    }
+    for process in clients.iter_mut().chain([&mut server]) {
+        process.ok_heard();
+    }
+    netns.quiet();
     let ended = trace.stop();
     let kernel = netns.counter("TcpExtTCPTimeWaitOverflow");
-    assert!(kernel > (CLIENTS * EACH) as u64 / 2, "{kernel}");
+    assert!(kernel > CLIENTS * EACH / 2, "{kernel}");
     let (attributed, unattributed) = totals(&ended);
     assert_eq!(attributed + unattributed, kernel);
     assert!(
         attributed * 100 >= kernel * 99,
         "{attributed} of {kernel} attributed"
     );
+    for event in overflows(&ended).iter().filter(|event| event.pid() != 0) {
+        assert_eq!(event.pid(), server.pid(), "who closed first: {event:?}");
+    }
     assert_eq!(
-        ended.process(std::process::id())["time_wait_overflow"],
+        ended.process(server.pid())["time_wait_overflow"],
         attributed
     );
 }
