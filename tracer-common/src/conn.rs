@@ -100,9 +100,9 @@ pub struct Conn {
     /// Present state.
     pub state: u8,
     /// See [`flag`].
-    pub flags: u8,
+    pub flags: u16,
     /// Padding.
-    pub pad: [u8; 5],
+    pub pad: [u8; 4],
 }
 
 impl Conn {
@@ -126,28 +126,32 @@ impl Conn {
         owner_source: 0,
         state: 0,
         flags: 0,
-        pad: [0; 5],
+        pad: [0; 4],
     };
 }
 
 /// Bits of [`Conn::flags`].
 pub mod flag {
     /// It existed before the trace: no birth, no handshake seen.
-    pub const FOUND: u8 = 1;
+    pub const FOUND: u16 = 1;
     /// Opened by connect.
-    pub const ACTIVE: u8 = 2;
+    pub const ACTIVE: u16 = 2;
     /// Opened by a peer's SYN.
-    pub const PASSIVE: u8 = 4;
+    pub const PASSIVE: u16 = 4;
     /// Our FIN went first.
-    pub const CLOSED_LOCAL: u8 = 8;
+    pub const CLOSED_LOCAL: u16 = 8;
     /// The peer's FIN came first.
-    pub const CLOSED_REMOTE: u8 = 16;
+    pub const CLOSED_REMOTE: u16 = 16;
     /// A reset was received.
-    pub const RESET_RECEIVED: u8 = 32;
+    pub const RESET_RECEIVED: u16 = 32;
     /// SYN_SENT to CLOSE without an error: connect fails before a SYN left, or the socket was closed.
-    pub const FAILED_SILENTLY: u8 = 64;
+    pub const FAILED_SILENTLY: u16 = 64;
     /// Its failed connect has been reported.
-    pub const FAILURE_REPORTED: u8 = 128;
+    pub const FAILURE_REPORTED: u16 = 128;
+    /// A time-wait socket was made for it.
+    pub const TIME_WAIT: u16 = 256;
+    /// None was made: the table was full.
+    pub const TIME_WAIT_REFUSED: u16 = 512;
 }
 
 /// Names a listener: the key of the map `LISTENERS`.

@@ -153,6 +153,8 @@ fields! {
     cgroups = "task_struct" "cgroups";
     /// `struct nsproxy *`
     nsproxy = "task_struct" "nsproxy";
+    /// `PF_*`, `unsigned int`
+    task_flags = "task_struct" "flags";
     /// `struct mm_struct *`
     mm = "task_struct" "mm";
     /// `struct task_struct *`
@@ -217,6 +219,8 @@ fields! {
     regs_di = "pt_regs" "di";
     /// Second argument of a system call (x86-64).
     regs_si = "pt_regs" "si";
+    /// Number of the system call (x86-64).
+    regs_orig_ax = "pt_regs" "orig_ax";
 }
 
 impl Fields {

@@ -109,12 +109,12 @@ pub struct Connection {
     pub srtt_us: u32,
     /// `sk_err` at the end, 0 for none.
     pub errno: i32,
+    /// Bits of [`crate::conn::flag`].
+    pub flags: u16,
     /// [`End`]
     pub end: u8,
-    /// Bits of [`crate::conn::flag`].
-    pub flags: u8,
     /// Padding.
-    pub pad: [u8; 2],
+    pub pad: u8,
 }
 
 /// How a connection ended.

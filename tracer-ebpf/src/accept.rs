@@ -1,30 +1,72 @@
 //! Who takes a connection from a listener's queue.
 
-use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, macros::tracepoint, programs::TracePointContext};
-use tracer_common::{conn::OwnerSource, hook::Hook, tcp::errno};
+use aya_ebpf::{
+    helpers::bpf_ktime_get_boot_ns,
+    macros::{fentry, kprobe, tracepoint},
+    programs::{FEntryContext, ProbeContext, TracePointContext},
+};
+use tracer_common::{
+    conn::{Conn, OwnerSource, flag},
+    hook::Hook,
+    tcp::state,
+};
 
 use crate::{
     account::{self, Outcome},
-    conn, fd,
+    conn,
     maps::field,
     process,
-    sock::{is_tcp, probe, socket_of_current},
+    sock::{is_tcp, probe, socket_of_current, socket_of_file},
 };
 
-/// `syscalls:sys_exit_accept` and `sys_exit_accept4`: the descriptor that is returned stands for the
-/// socket in the caller's table. The number of the call stands at 8, the result at 16.
+/// `syscalls:sys_exit_accept` and `sys_exit_accept4`: the descriptor that is returned, at 16, stands for
+/// the socket in the caller's table.
 #[tracepoint]
 pub(crate) fn sys_exit_accept(ctx: TracePointContext) -> u32 {
     // SAFETY: inside the tracepoint's record.
-    let result: i64 = unsafe { ctx.read_at(16) }.unwrap_or_default();
+    let result: i64 = unsafe { ctx.read_at(16) }.unwrap_or(-1);
     if result >= 0 {
         accepted(result as u32);
-    } else if result == -i64::from(errno::EMFILE) || result == -i64::from(errno::ENFILE) {
-        // SAFETY: as above.
-        let call: i32 = unsafe { ctx.read_at(8) }.unwrap_or(-1);
-        fd::exhausted(call, -result as i32);
     }
     0
+}
+
+/// `fs/file.c: fd_install`. Prototype on 5.10 to 7.3: `(unsigned int, struct file *)`. Every new
+/// descriptor passes, whatever call made it, io_uring's too; that of a socket that is connected and
+/// has no holder yet was accepted.
+#[fentry(function = "fd_install")]
+pub(crate) fn fd_install_entry(ctx: FEntryContext) -> i32 {
+    installed(ctx.arg::<*const u8>(1) as u64);
+    0
+}
+
+#[kprobe(function = "fd_install")]
+pub(crate) fn fd_install_probe(ctx: ProbeContext) -> u32 {
+    if let Some(file) = ctx.arg::<u64>(1) {
+        installed(file);
+    }
+    0
+}
+
+#[inline(always)]
+fn installed(file: u64) {
+    let sk = socket_of_file(file);
+    if sk == 0 {
+        return;
+    }
+    match conn::get(sk) {
+        // SAFETY: `conn` points into the map.
+        Some(conn) => unsafe {
+            // A socket that has a holder is passed on.
+            if !conn::is_held((*conn).owner_source) && (*conn).flags & flag::ACTIVE == 0 {
+                taken(sk, Some(conn));
+            }
+        },
+        None if is_tcp(sk) && probe::<u8>(sk, field!(state)) == state::ESTABLISHED => {
+            taken(sk, None)
+        }
+        None => {}
+    }
 }
 
 #[inline(always)]
@@ -32,9 +74,14 @@ fn accepted(descriptor: u32) {
     let sk = socket_of_current(descriptor);
     let known = conn::get(sk);
     // What is known is a TCP socket.
-    if sk == 0 || (known.is_none() && !is_tcp(sk)) {
-        return;
+    if sk != 0 && (known.is_some() || is_tcp(sk)) {
+        taken(sk, known);
     }
+}
+
+/// The current process takes a socket from a listener's queue.
+#[inline(always)]
+fn taken(sk: u64, known: Option<*mut Conn>) {
     let run = account::enter(Hook::Accept);
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };

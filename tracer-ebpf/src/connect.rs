@@ -3,11 +3,9 @@
 //! `net/ipv4/af_inet.c: __inet_stream_connect`. A failure that comes later is told by the state change.
 
 use aya_ebpf::{
-    helpers::{
-        bpf_get_current_task, bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_task_pt_regs,
-    },
-    macros::tracepoint,
-    programs::TracePointContext,
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns},
+    macros::{fexit, kprobe, kretprobe, tracepoint},
+    programs::{FExitContext, ProbeContext, RetProbeContext, TracePointContext},
 };
 use tracer_common::{
     conn::{OwnerSource, Tuple, flag},
@@ -19,19 +17,15 @@ use tracer_common::{
 
 use crate::{
     account::{self, Outcome},
-    conn, emit, filter,
-    maps::{config, field},
+    calls, conn, emit, filter,
+    maps::field,
     process,
-    sock::{is_tcp, mapped, probe, probe_tuple, probe_user, socket_of_current},
+    sock::{is_tcp, mapped, probe, probe_tuple, probe_user, registers, socket_of_current},
 };
 
 /// Errors of a call that did not try: no such descriptor, not a socket, bad address, bad argument,
 /// connected, under way, interrupted.
 const NOT_TRIED: [i32; 10] = [9, 14, 22, 88, 106, 114, 4, 512, 514, 516];
-/// `THREAD_SIZE` of x86-64 without KASAN, `arch/x86/include/asm/page_64_types.h`.
-const THREAD_SIZE: u64 = 16_384;
-/// Size of `struct pt_regs` on x86-64.
-const PT_REGS: u64 = 168;
 
 /// `syscalls:sys_exit_connect`: the result stands at 16.
 #[tracepoint]
@@ -46,12 +40,26 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn failed(err: i32) {
-    if NOT_TRIED.contains(&err) {
-        return;
-    }
     let regs = registers();
     let sk = socket_of_current(probe::<u64>(regs, field!(regs_di)) as u32);
     if sk == 0 || !is_tcp(sk) {
+        return;
+    }
+    // Family, port and IPv4 address stand in the first word, an IPv6 address in the second and third.
+    let at: u64 = probe(regs, field!(regs_si));
+    let mut address = [0u64; 3];
+    if !probe_user(at, &mut address) {
+        let mut short = [0u64; 2];
+        probe_user(at, &mut short);
+        address[0] = short[0];
+    }
+    failed_to(sk, &address, err);
+}
+
+/// Tells of a connect of the current process that failed at once, unless its state change did.
+#[inline(always)]
+fn failed_to(sk: u64, address: &[u64; 3], err: i32) {
+    if NOT_TRIED.contains(&err) {
         return;
     }
     let mut tuple = Tuple::default();
@@ -72,7 +80,7 @@ fn failed(err: i32) {
         }
     }
     if tuple.rport == 0 {
-        destination(probe(regs, field!(regs_si)), &mut tuple);
+        destination(address, &mut tuple);
     }
     let owner = process::current();
     // SAFETY: no argument, no precondition.
@@ -83,35 +91,87 @@ fn failed(err: i32) {
     account::leave(Hook::ConnectFailed, outcome);
 }
 
-/// The registers that the system call was entered with.
+/// Where the caller wanted to go, from its `struct sockaddr`.
 #[inline(always)]
-fn registers() -> u64 {
-    if config!(task_pt_regs, u32) == 1 {
-        // SAFETY: the verifier checks both calls.
-        unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
-    } else {
-        // SAFETY: no argument, no precondition.
-        probe::<u64>(unsafe { bpf_get_current_task() }, field!(stack)) + THREAD_SIZE - PT_REGS
+fn destination(address: &[u64; 3], tuple: &mut Tuple) {
+    let family = address[0] as u16;
+    tuple.rport = u16::from_be((address[0] >> 16) as u16);
+    if family == AF_INET {
+        tuple.raddr = mapped((address[0] >> 32) as u32);
+        tuple.laddr = mapped(0);
+    } else if family == AF_INET6 {
+        tuple.raddr = [address[1], address[2]];
     }
 }
 
-/// Where the caller wanted to go, from its `struct sockaddr`.
-#[inline(always)]
-fn destination(at: u64, tuple: &mut Tuple) {
-    // Family, port and IPv4 address stand in the first word, an IPv6 address in the second and third.
-    let mut words = [0u64; 3];
-    if !probe_user(at, &mut words) {
-        let mut first = [0u64; 2];
-        probe_user(at, &mut first);
-        words[0] = first[0];
+/// `net/ipv4/tcp_ipv4.c: tcp_v4_connect`. Prototype on 5.10 to 7.3:
+/// `(struct sock *, struct sockaddr *, int) -> int`.
+#[fexit(function = "tcp_v4_connect")]
+pub(crate) fn tcp_v4_connect_exit(ctx: FExitContext) -> i32 {
+    let sk = ctx.arg::<*const u8>(0) as u64;
+    returned(
+        sk,
+        AF_INET,
+        ctx.arg::<*const u8>(1) as u64,
+        ctx.arg::<i32>(3),
+    );
+    0
+}
+
+/// `net/ipv6/tcp_ipv6.c: tcp_v6_connect`. Prototype as above.
+#[fexit(function = "tcp_v6_connect")]
+pub(crate) fn tcp_v6_connect_exit(ctx: FExitContext) -> i32 {
+    let sk = ctx.arg::<*const u8>(0) as u64;
+    returned(
+        sk,
+        AF_INET6,
+        ctx.arg::<*const u8>(1) as u64,
+        ctx.arg::<i32>(3),
+    );
+    0
+}
+
+#[kprobe(function = "tcp_v4_connect")]
+pub(crate) fn tcp_v4_connect_entry(ctx: ProbeContext) -> u32 {
+    called(AF_INET, &ctx);
+    0
+}
+
+#[kprobe(function = "tcp_v6_connect")]
+pub(crate) fn tcp_v6_connect_entry(ctx: ProbeContext) -> u32 {
+    called(AF_INET6, &ctx);
+    0
+}
+
+#[kretprobe(function = "tcp_v4_connect")]
+pub(crate) fn tcp_v4_connect_return(ctx: RetProbeContext) -> u32 {
+    if let Some([sk, address]) = calls::finished(bpf_get_current_pid_tgid(), AF_INET) {
+        returned(sk, AF_INET, address, ctx.ret());
     }
-    let family = words[0] as u16;
-    tuple.rport = u16::from_be((words[0] >> 16) as u16);
-    if family == AF_INET {
-        tuple.raddr = mapped((words[0] >> 32) as u32);
-        tuple.laddr = mapped(0);
-    } else if family == AF_INET6 {
-        tuple.raddr = [words[1], words[2]];
+    0
+}
+
+#[kretprobe(function = "tcp_v6_connect")]
+pub(crate) fn tcp_v6_connect_return(ctx: RetProbeContext) -> u32 {
+    if let Some([sk, address]) = calls::finished(bpf_get_current_pid_tgid(), AF_INET6) {
+        returned(sk, AF_INET6, address, ctx.ret());
+    }
+    0
+}
+
+#[inline(always)]
+fn called(family: u16, ctx: &ProbeContext) {
+    if let (Some(sk), Some(address)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) {
+        calls::began(bpf_get_current_pid_tgid(), family, [sk, address]);
+    }
+}
+
+/// A connect function of a family is through. That of IPv6 calls that of IPv4 for a mapped address, and
+/// tells of the failure itself.
+#[inline(always)]
+fn returned(sk: u64, function: u16, address: u64, result: i32) {
+    if result < 0 && probe::<u16>(sk, field!(family)) == function {
+        failed_to(sk, &probe(address, 0), -result);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use aya_ebpf::{
     helpers::{bpf_get_current_task, bpf_ktime_get_boot_ns},
-    macros::tracepoint,
-    programs::TracePointContext,
+    macros::{fexit, kretprobe, tracepoint},
+    programs::{FExitContext, RetProbeContext, TracePointContext},
 };
 use tracer_common::{
     conn::{OwnerSource, Tuple},
@@ -19,9 +19,17 @@ use crate::{
     emit, filter,
     maps::{FD_STORMS, field},
     process,
-    sock::probe,
+    sock::{probe, registers},
 };
 
+/// `include/linux/sched.h`: a worker of io_uring.
+const PF_IO_WORKER: u32 = 0x10;
+/// Numbers of system calls on x86-64.
+const RECVMSG: i32 = 47;
+const INOTIFY_INIT: i32 = 253;
+const INOTIFY_INIT1: i32 = 294;
+const RECVMMSG: i32 = 299;
+const IO_URING_ENTER: i32 = 426;
 /// Words of a descriptor table's bitmap that are counted: 4,096 descriptors.
 const WORDS: u32 = 64;
 
@@ -39,9 +47,92 @@ pub(crate) fn sys_exit_fd(ctx: TracePointContext) -> u32 {
     0
 }
 
+/// `fs/file.c: alloc_fd`. Prototype on 5.10 to 7.3: `(unsigned int, unsigned int, unsigned int) -> int`.
+/// Every descriptor passes, those of io_uring and those passed by SCM_RIGHTS too.
+#[fexit(function = "alloc_fd")]
+pub(crate) fn alloc_fd_exit(ctx: FExitContext) -> i32 {
+    no_descriptor(ctx.arg(3));
+    0
+}
+
+#[kretprobe(function = "alloc_fd")]
+pub(crate) fn alloc_fd_return(ctx: RetProbeContext) -> u32 {
+    no_descriptor(ctx.ret());
+    0
+}
+
+/// `fs/file_table.c: alloc_empty_file`. Prototype on 5.10 to 7.3:
+/// `(int, const struct cred *) -> struct file *`, or a negative error.
+#[fexit(function = "alloc_empty_file")]
+pub(crate) fn alloc_empty_file_exit(ctx: FExitContext) -> i32 {
+    no_file(ctx.arg::<*const u8>(2) as i64);
+    0
+}
+
+#[kretprobe(function = "alloc_empty_file")]
+pub(crate) fn alloc_empty_file_return(ctx: RetProbeContext) -> u32 {
+    no_file(ctx.ret::<u64>() as i64);
+    0
+}
+
+/// `fs/notify/inotify/inotify_user.c: do_inotify_init`. Prototype on 5.10 to 7.3: `(int) -> int`. Fails
+/// for want of an instance (`fs.inotify.max_user_instances`) where no descriptor was asked for.
+#[fexit(function = "do_inotify_init")]
+pub(crate) fn do_inotify_init_exit(ctx: FExitContext) -> i32 {
+    no_instance(ctx.arg(1));
+    0
+}
+
+#[kretprobe(function = "do_inotify_init")]
+pub(crate) fn do_inotify_init_return(ctx: RetProbeContext) -> u32 {
+    no_instance(ctx.ret());
+    0
+}
+
+#[inline(always)]
+fn no_descriptor(result: i32) {
+    if result == -errno::EMFILE {
+        let call = current_call();
+        // Told when inotify's own function returns, whatever it failed for.
+        if call != INOTIFY_INIT && call != INOTIFY_INIT1 {
+            exhausted(call, errno::EMFILE);
+        }
+    }
+}
+
+#[inline(always)]
+fn no_file(result: i64) {
+    if result == -i64::from(errno::ENFILE) {
+        exhausted(current_call(), errno::ENFILE);
+    }
+}
+
+#[inline(always)]
+fn no_instance(result: i32) {
+    if result == -errno::EMFILE {
+        exhausted(current_call(), errno::EMFILE);
+    }
+}
+
+/// Number of the system call that runs; -1 where the descriptor is not what it returns (passed by a
+/// message), and for io_uring.
+#[inline(always)]
+fn current_call() -> i32 {
+    // SAFETY: no argument, no precondition.
+    let task = unsafe { bpf_get_current_task() };
+    if probe::<u32>(task, field!(task_flags)) & PF_IO_WORKER != 0 {
+        return -1;
+    }
+    let call = probe::<i64>(registers(), field!(regs_orig_ax)) as i32;
+    match call {
+        IO_URING_ENTER | RECVMSG | RECVMMSG => -1,
+        call => call,
+    }
+}
+
 /// Counts a failure of the current process; the first is told at once, then a few a second.
 #[inline(always)]
-pub(crate) fn exhausted(syscall: i32, err: i32) {
+fn exhausted(syscall: i32, err: i32) {
     account::enter(Hook::FdExhausted);
     let outcome = tell(syscall, err);
     account::leave(Hook::FdExhausted, outcome);

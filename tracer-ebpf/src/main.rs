@@ -9,6 +9,7 @@
 #![feature(asm_experimental_arch)]
 
 mod account;
+mod calls;
 mod conn;
 mod emit;
 mod filter;

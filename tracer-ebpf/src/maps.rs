@@ -50,6 +50,16 @@ pub(crate) static COUNTERS: PerCpuArray<Counters> =
 #[map]
 pub(crate) static OWN_RTO: Array<u32> = Array::with_max_entries(1, 0);
 
+/// 1 where a function tells of each time-wait socket, so nothing needs to be inferred. Set once the
+/// rung is known.
+#[map]
+pub(crate) static TW_EXACT: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Arguments of functions that are running, for the probes at their return: by task and CPU, and by
+/// function.
+#[map]
+pub(crate) static CALLS: HashMap<[u64; 2], [u64; 2]> = HashMap::with_max_entries(4_096, 0);
+
 /// `--pid`
 #[map]
 pub(crate) static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1_024, 0);

@@ -7,7 +7,7 @@
 use aya_ebpf::helpers::{
     bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel,
     bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes, bpf_probe_read_user,
-    bpf_probe_read_user_buf,
+    bpf_probe_read_user_buf, bpf_task_pt_regs,
 };
 use tracer_common::{
     conn::{Address, Tuple},
@@ -18,6 +18,11 @@ use crate::maps::{config, field};
 
 /// Bytes 10 and 11 of an IPv4-mapped address, as they stand in the second word.
 const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+
+/// `THREAD_SIZE` of x86-64 without KASAN, `arch/x86/include/asm/page_64_types.h`.
+const THREAD_SIZE: u64 = 16_384;
+/// Size of `struct pt_regs` on x86-64.
+const PT_REGS: u64 = 168;
 
 /// A socket that the verifier trusts.
 #[derive(Clone, Copy)]
@@ -237,6 +242,18 @@ pub(crate) fn current_leader() -> (u64, u64) {
     }
 }
 
+/// The registers that the current task's system call was entered with.
+#[inline(always)]
+pub(crate) fn registers() -> u64 {
+    if config!(task_pt_regs, u32) == 1 {
+        // SAFETY: the verifier checks both calls.
+        unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
+    } else {
+        // SAFETY: no argument, no precondition.
+        probe::<u64>(unsafe { bpf_get_current_task() }, field!(stack)) + THREAD_SIZE - PT_REGS
+    }
+}
+
 /// The file behind a descriptor that the current task was just given.
 #[inline(always)]
 fn current_file(fd: u32) -> u64 {
@@ -260,7 +277,7 @@ fn current_file(fd: u32) -> u64 {
 /// The socket, of whatever protocol, behind an open file, or 0. That the `struct socket` points back
 /// at the file proves that it is one.
 #[inline(always)]
-fn socket_of_file(file: u64) -> u64 {
+pub(crate) fn socket_of_file(file: u64) -> u64 {
     let socket: u64 = probe(file, field!(private_data));
     if socket == 0 || probe::<u64>(socket, field!(socket_file)) != file {
         return 0;

@@ -61,7 +61,7 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
             sk.read_tuple(&mut (*conn).tuple);
         }
         let (shown, fate) = if new == CLOSE && (old == FIN_WAIT2 || old == CLOSING) {
-            let fate = time_wait::fate(sk, &(*conn).tuple);
+            let fate = time_wait::fate(sk, conn);
             (
                 if matches!(fate, Fate::TimeWait) {
                     TIME_WAIT
@@ -194,8 +194,13 @@ unsafe fn closed(sk: Sock, conn: *mut Conn, old: u8, fate: Fate, now: u64) {
                 connect_failed(conn, err, now);
             }
             let end = end(conn, old, err, &fate);
-            if let Fate::Overflow { count, max } = fate {
-                time_wait::overflow(conn, count, max, now);
+            if let Fate::Overflow {
+                count,
+                max,
+                is_inferred,
+            } = fate
+            {
+                time_wait::overflow(conn, count, max, is_inferred, now);
             }
             is_counted = filter::passes(&(*conn).owner, &(*conn).tuple);
             account::enter(Hook::Connection);
@@ -314,7 +319,7 @@ unsafe fn tell_connection(sk: Sock, conn: *const Conn, end: End, err: i32, now: 
             (*to).errno = err;
             (*to).end = end as u8;
             (*to).flags = (*conn).flags;
-            (*to).pad = [0; 2];
+            (*to).pad = 0;
         })
     }
 }

@@ -1,8 +1,13 @@
 //! What became of a socket that leaves FIN_WAIT2 or CLOSING: the kernel's tracepoint says CLOSE for
 //! all of them.
 
+use aya_ebpf::{
+    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id},
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
+};
 use tracer_common::{
-    conn::{Conn, Tuple},
+    conn::{Conn, Tuple, flag},
     fields::MISSING,
     hook::Hook,
     process::{ProcessKey, Total},
@@ -13,8 +18,8 @@ use tracer_common::{
 
 use crate::{
     account::{self, Outcome, add},
-    emit, filter,
-    maps::{TW_STORMS, field},
+    calls, conn, emit, filter,
+    maps::{TW_EXACT, TW_STORMS, field},
     process,
     sock::{Sock, probe, probe_tuple},
 };
@@ -26,35 +31,77 @@ const LONGEST_CHAIN: u32 = 32;
 pub(crate) enum Fate {
     /// It entered the time-wait table.
     TimeWait,
-    /// The table was full.
-    Overflow { count: u32, max: u32 },
+    /// The table was full: sockets in it, what it may hold, whether that is inferred.
+    Overflow {
+        count: u32,
+        max: u32,
+        is_inferred: bool,
+    },
     /// It is closed: a reset, an abort, a timeout of FIN_WAIT2.
     Closed,
 }
 
-/// Tells the fate from the socket and the table: `net/ipv4/tcp_minisocks.c: tcp_time_wait` puts the
-/// time-wait socket into the table before it closes the socket, or finds the table full
-/// (`net/ipv4/inet_timewait_sock.c: inet_twsk_alloc`) and closes it all the same.
+/// Tells the fate: `net/ipv4/tcp_minisocks.c: tcp_time_wait` asks for a time-wait socket
+/// (`net/ipv4/inet_timewait_sock.c: inet_twsk_alloc`), puts it into the table, and closes the socket;
+/// it closes the socket all the same when it got none.
+///
+/// # Safety
+///
+/// `conn` points into the map and belongs to `sk`.
 #[inline(always)]
-pub(crate) fn fate(sk: Sock, tuple: &Tuple) -> Fate {
+pub(crate) unsafe fn fate(sk: Sock, conn: *const Conn) -> Fate {
+    // SAFETY: guaranteed by the caller.
+    let (flags, tuple) = unsafe { ((*conn).flags, &(*conn).tuple) };
+    if flags & flag::TIME_WAIT != 0 {
+        return Fate::TimeWait;
+    }
+    if flags & flag::TIME_WAIT_REFUSED != 0 {
+        let (count, max) = table(sk);
+        return Fate::Overflow {
+            count,
+            max,
+            is_inferred: false,
+        };
+    }
+    // SAFETY: a plain read of a map's value.
+    if TW_EXACT.get(0).is_some_and(|is_exact| *is_exact == 1) {
+        return Fate::Closed;
+    }
     if sk.err() != 0 || field!(hashinfo) == MISSING || field!(tw_max) == MISSING {
         return Fate::Closed;
     }
     if is_in_table(sk, tuple) {
         return Fate::TimeWait;
     }
-    let net = sk.net() as u64;
-    let count = if field!(tw_refcount) == MISSING {
-        probe(net, field!(tw_count))
-    } else {
-        probe::<u32>(net, field!(tw_refcount)).wrapping_sub(1)
-    };
-    let max: u32 = probe(net, field!(tw_max));
+    let (count, max) = table(sk);
     if count >= max {
-        Fate::Overflow { count, max }
+        Fate::Overflow {
+            count,
+            max,
+            is_inferred: true,
+        }
     } else {
         Fate::Closed
     }
+}
+
+/// Sockets in the time-wait table of the socket's namespace, and how many it may hold.
+#[inline(always)]
+fn table(sk: Sock) -> (u32, u32) {
+    let net = sk.net() as u64;
+    let count = if field!(tw_refcount) != MISSING {
+        probe::<u32>(net, field!(tw_refcount)).wrapping_sub(1)
+    } else if field!(tw_count) != MISSING {
+        probe(net, field!(tw_count))
+    } else {
+        0
+    };
+    let max = if field!(tw_max) == MISSING {
+        0
+    } else {
+        probe(net, field!(tw_max))
+    };
+    (count, max)
 }
 
 /// Whether a time-wait socket of these ends is in the table of established sockets.
@@ -82,21 +129,79 @@ fn is_in_table(sk: Sock, tuple: &Tuple) -> bool {
     false
 }
 
+/// `net/ipv4/inet_timewait_sock.c: inet_twsk_alloc`. Prototype on 5.10 to 7.3:
+/// `(const struct sock *, struct inet_timewait_death_row *, const int) -> struct inet_timewait_sock *`,
+/// NULL when the table is full.
+#[fexit(function = "inet_twsk_alloc")]
+pub(crate) fn inet_twsk_alloc_exit(ctx: FExitContext) -> i32 {
+    allocated(
+        ctx.arg::<*const u8>(0) as u64,
+        ctx.arg::<*const u8>(3) as u64,
+    );
+    0
+}
+
+#[kprobe(function = "inet_twsk_alloc")]
+pub(crate) fn inet_twsk_alloc_entry(ctx: ProbeContext) -> u32 {
+    if let Some(sk) = ctx.arg::<u64>(0) {
+        calls::began(this_cpu(), INET_TWSK_ALLOC, [sk, 0]);
+    }
+    0
+}
+
+#[kretprobe(function = "inet_twsk_alloc")]
+pub(crate) fn inet_twsk_alloc_return(ctx: RetProbeContext) -> u32 {
+    if let Some([sk, _]) = calls::finished(this_cpu(), INET_TWSK_ALLOC) {
+        allocated(sk, ctx.ret());
+    }
+    0
+}
+
+/// Names a call in [`calls`].
+const INET_TWSK_ALLOC: u16 = 1;
+
+/// The CPU and the task on it: the function does not sleep.
+#[inline(always)]
+fn this_cpu() -> u64 {
+    // SAFETY: no argument, no precondition.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    (u64::from(cpu) << 32) | (bpf_get_current_pid_tgid() & 0xffff_ffff)
+}
+
+#[inline(always)]
+fn allocated(sk: u64, socket: u64) {
+    if let Some(conn) = conn::get(sk) {
+        let flag = if socket == 0 {
+            flag::TIME_WAIT_REFUSED
+        } else {
+            flag::TIME_WAIT
+        };
+        // SAFETY: `conn` points into the map; the socket is locked.
+        unsafe { (*conn).flags |= flag };
+    }
+}
+
 /// Counts an overflow for the socket's owner and tells of it, at once and then now and then.
 ///
 /// # Safety
 ///
 /// `conn` points into the map.
 #[inline(always)]
-pub(crate) unsafe fn overflow(conn: *const Conn, count: u32, max: u32, now: u64) {
+pub(crate) unsafe fn overflow(
+    conn: *const Conn,
+    count: u32,
+    max: u32,
+    is_inferred: bool,
+    now: u64,
+) {
     account::enter(Hook::TimeWaitOverflow);
     // SAFETY: guaranteed by the caller.
-    let outcome = unsafe { tell(conn, count, max, now) };
+    let outcome = unsafe { tell(conn, count, max, is_inferred, now) };
     account::leave(Hook::TimeWaitOverflow, outcome);
 }
 
 #[inline(always)]
-unsafe fn tell(conn: *const Conn, count: u32, max: u32, now: u64) -> Outcome {
+unsafe fn tell(conn: *const Conn, count: u32, max: u32, is_inferred: bool, now: u64) -> Outcome {
     // SAFETY: guaranteed by the caller.
     let (owner, tuple) = unsafe { (&(*conn).owner, &(*conn).tuple) };
     if !filter::passes(owner, tuple) {
@@ -137,7 +242,7 @@ unsafe fn tell(conn: *const Conn, count: u32, max: u32, now: u64) -> Outcome {
             (*to).total = total;
             (*to).tw_count = count;
             (*to).tw_max = max;
-            (*to).inferred = 1;
+            (*to).inferred = u8::from(is_inferred);
             (*to).pad = [0; 7];
         }
     })

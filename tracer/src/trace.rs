@@ -159,7 +159,7 @@ impl Trace {
                 .iter()
                 .map(|attached| HookStart {
                     hook: attached.hook.name(),
-                    rung: attached.rung,
+                    rung: attached.rung.name,
                 })
                 .collect(),
             filters: self.options.filters.describe(),

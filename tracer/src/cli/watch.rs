@@ -17,7 +17,7 @@ use tokio::{
 use super::filters::FilterArgs;
 use crate::{
     error::{Error, Result},
-    kernel::session::Options,
+    kernel::{ladder::Means, session::Options},
     sink::{Sink, json::Json, lines::Lines, summary},
     trace::Trace,
 };
@@ -61,9 +61,35 @@ struct KernelArgs {
     /// Sockets that can be known at once
     #[arg(long, value_name = "N", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
     max_sockets: u32,
+    /// Attach only this kind of hook, where a moment has it
+    #[arg(long, value_enum, default_value_t = Attach::Auto)]
+    attach: Attach,
     /// Show the kernel programs' own diagnostics, and the verifier's log when it refuses one
     #[arg(long, short)]
     verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Attach {
+    /// The best that the kernel takes
+    Auto,
+    /// Functions, through the trampoline (fentry, fexit)
+    Fexit,
+    /// Functions, by breakpoints (kprobe, kretprobe)
+    Kprobe,
+    /// Tracepoints
+    Tracepoint,
+}
+
+impl Attach {
+    const fn means(self) -> Option<Means> {
+        match self {
+            Self::Auto => None,
+            Self::Fexit => Some(Means::Fexit),
+            Self::Kprobe => Some(Means::Kprobe),
+            Self::Tracepoint => Some(Means::Tracepoint),
+        }
+    }
 }
 
 fn duration(text: &str) -> std::result::Result<Duration, String> {
@@ -88,6 +114,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         ring_size: args.kernel.ring_size,
         rare_ring_size: args.kernel.rare_ring_size,
         max_sockets: args.kernel.max_sockets,
+        means: args.kernel.attach.means(),
         verbose: args.kernel.verbose,
     };
     if options.verbose {

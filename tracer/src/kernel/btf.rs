@@ -142,13 +142,17 @@ impl KernelTypes {
             .collect()
     }
 
-    /// Whether the kernel has a function.
+    /// Arguments of a function; `None` when the kernel has none of this name.
     #[must_use]
-    pub fn has_function(&self, name: &str) -> bool {
-        self.types
-            .id_of(name)
-            .and_then(|id| self.types.from_id(id))
-            .is_some_and(|found| matches!(found, TypeVariant::Func(_)))
+    pub fn function_args(&self, name: &str) -> Option<usize> {
+        let TypeVariant::Func(function) = self.types.from_id(self.types.id_of(name)?)? else {
+            return None;
+        };
+        let TypeVariant::FuncProto(prototype) = self.types.from_id(*function.prototype_tid())?
+        else {
+            return None;
+        };
+        Some(prototype.parameter_list().len())
     }
 
     /// Whether the kernel has a BPF helper, `enum bpf_func_id`.

@@ -1,6 +1,6 @@
 //! The attach ladder: which hooks show which moment, best first.
 //!
-//! The table drives attaching, and README's table is compared with it by a test.
+//! The table drives attaching, `tcptrace doctor` and README's table (a test compares them).
 
 use tracer_common::hook::Hook;
 
@@ -12,6 +12,14 @@ pub enum Attach {
         /// Its name.
         tracepoint: &'static str,
     },
+    /// At a function's entry, through the trampoline.
+    FEntry(Function),
+    /// At a function's return, through the trampoline.
+    FExit(Function),
+    /// At a function's entry, by a breakpoint.
+    KProbe(Function),
+    /// At a function's return, by a breakpoint.
+    KRetProbe(Function),
     /// Classic tracepoints of the exits of system calls.
     SyscallExits {
         /// The calls; those that the kernel does not have are left out.
@@ -24,25 +32,44 @@ pub enum Attach {
     },
 }
 
-impl Attach {
-    /// The rung's name.
-    #[must_use]
-    pub const fn rung(self) -> &'static str {
-        match self {
-            Self::TpBtf { .. } => "tp_btf",
-            Self::SyscallExits { .. } => "tracepoint",
-            Self::Iter { .. } => "iter",
-        }
-    }
+/// A kernel function whose prototype the programs rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its name.
+    pub name: &'static str,
+    /// Its arguments: with another number of them the prototype has changed, and the rung is refused.
+    pub args: usize,
 }
 
-/// One way to see a moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Rung {
-    /// The program in the eBPF object.
+/// A program of the eBPF object and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hooked {
+    /// Its name in the object.
     pub program: &'static str,
     /// Where it goes.
     pub attach: Attach,
+}
+
+/// What a rung rests on, as `--attach` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// Functions, through the trampoline.
+    Fexit,
+    /// Functions, by breakpoints.
+    Kprobe,
+    /// Tracepoints, iterators, inference.
+    Tracepoint,
+}
+
+/// One way to see a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rung {
+    /// Its name in JSON and documentation.
+    pub name: &'static str,
+    /// What it rests on.
+    pub means: Means,
+    /// All of them are needed; none where the moment is inferred from other hooks.
+    pub programs: &'static [Hooked],
 }
 
 /// A moment and the ways to see it, best first.
@@ -56,18 +83,37 @@ pub struct Step {
     pub rungs: &'static [Rung],
 }
 
-macro_rules! tp_btf {
-    ($name:literal) => {
-        &[Rung {
-            program: $name,
-            attach: Attach::TpBtf { tracepoint: $name },
-        }]
+const fn tp_btf(program: &'static str) -> Hooked {
+    Hooked {
+        program,
+        attach: Attach::TpBtf {
+            tracepoint: program,
+        },
+    }
+}
+
+const fn function(name: &'static str, args: usize) -> Function {
+    Function { name, args }
+}
+
+macro_rules! rung {
+    ($name:literal, $means:ident, [$($program:expr),* $(,)?]) => {
+        Rung {
+            name: $name,
+            means: Means::$means,
+            programs: &[$($program),*],
+        }
     };
 }
 
-/// Calls that return descriptors, so fail when they run out. `accept` and `connect` have programs of
-/// their own.
+const fn at(program: &'static str, attach: Attach) -> Hooked {
+    Hooked { program, attach }
+}
+
+/// Calls that return descriptors, so fail when they run out.
 pub const DESCRIPTOR_CALLS: &[&str] = &[
+    "accept",
+    "accept4",
     "socket",
     "socketpair",
     "open",
@@ -97,84 +143,270 @@ pub const DESCRIPTOR_CALLS: &[&str] = &[
     "fanotify_init",
 ];
 
-/// The whole ladder. The owner of what is accepted is attached before states, so that no accept is missed.
+/// The whole ladder, in the order of attaching: what frees is attached before what fills.
 pub const LADDER: &[Step] = &[
     Step {
         hook: Hook::Exit,
         shows: "a process ends",
-        rungs: tp_btf!("sched_process_exit"),
+        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("sched_process_exit")])],
     },
     Step {
         hook: Hook::Exec,
         shows: "a process runs another program",
-        rungs: tp_btf!("sched_process_exec"),
+        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("sched_process_exec")])],
     },
     Step {
         hook: Hook::Destroy,
         shows: "a socket is freed",
-        rungs: tp_btf!("tcp_destroy_sock"),
+        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("tcp_destroy_sock")])],
     },
     Step {
         hook: Hook::State,
-        shows: "state changes, connections, failed connects, time-wait overflow (inferred)",
-        rungs: tp_btf!("inet_sock_set_state"),
+        shows: "state changes, connections, failed connects",
+        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("inet_sock_set_state")])],
+    },
+    Step {
+        hook: Hook::TimeWaitOverflow,
+        shows: "sockets that find the time-wait table full",
+        rungs: &[
+            rung!(
+                "fexit",
+                Fexit,
+                [at(
+                    "inet_twsk_alloc_exit",
+                    Attach::FExit(function("inet_twsk_alloc", 3)),
+                )]
+            ),
+            rung!(
+                "kprobe",
+                Kprobe,
+                [
+                    at(
+                        "inet_twsk_alloc_return",
+                        Attach::KRetProbe(function("inet_twsk_alloc", 3))
+                    ),
+                    at(
+                        "inet_twsk_alloc_entry",
+                        Attach::KProbe(function("inet_twsk_alloc", 3))
+                    ),
+                ]
+            ),
+            rung!("inferred", Tracepoint, []),
+        ],
     },
     Step {
         hook: Hook::Retransmit,
         shows: "segments sent again",
-        rungs: tp_btf!("tcp_retransmit_skb"),
+        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("tcp_retransmit_skb")])],
     },
     Step {
         hook: Hook::RetransmitSynack,
         shows: "SYN-ACKs sent again",
-        rungs: tp_btf!("tcp_retransmit_synack"),
+        rungs: &[rung!(
+            "tp_btf",
+            Tracepoint,
+            [tp_btf("tcp_retransmit_synack")]
+        )],
     },
     Step {
         hook: Hook::SendReset,
         shows: "resets sent",
-        rungs: tp_btf!("tcp_send_reset"),
+        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("tcp_send_reset")])],
     },
     Step {
         hook: Hook::ReceiveReset,
         shows: "resets received",
-        rungs: tp_btf!("tcp_receive_reset"),
+        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("tcp_receive_reset")])],
     },
     Step {
         hook: Hook::Accept,
-        shows: "who accepted; EMFILE and ENFILE from accept",
-        rungs: &[Rung {
-            program: "sys_exit_accept",
-            attach: Attach::SyscallExits {
-                calls: &["accept", "accept4"],
-            },
-        }],
+        shows: "who accepted",
+        rungs: &[
+            rung!(
+                "fexit",
+                Fexit,
+                [at(
+                    "fd_install_entry",
+                    Attach::FEntry(function("fd_install", 2)),
+                )]
+            ),
+            rung!(
+                "kprobe",
+                Kprobe,
+                [at(
+                    "fd_install_probe",
+                    Attach::KProbe(function("fd_install", 2)),
+                )]
+            ),
+            rung!(
+                "tracepoint",
+                Tracepoint,
+                [at(
+                    "sys_exit_accept",
+                    Attach::SyscallExits {
+                        calls: &["accept", "accept4"]
+                    },
+                )]
+            ),
+        ],
     },
     Step {
         hook: Hook::ConnectFailed,
         shows: "connects that fail before a SYN is sent",
-        rungs: &[Rung {
-            program: "sys_exit_connect",
-            attach: Attach::SyscallExits {
-                calls: &["connect"],
-            },
-        }],
+        rungs: &[
+            rung!(
+                "fexit",
+                Fexit,
+                [
+                    at(
+                        "tcp_v4_connect_exit",
+                        Attach::FExit(function("tcp_v4_connect", 3))
+                    ),
+                    at(
+                        "tcp_v6_connect_exit",
+                        Attach::FExit(function("tcp_v6_connect", 3))
+                    ),
+                ]
+            ),
+            rung!(
+                "kprobe",
+                Kprobe,
+                [
+                    at(
+                        "tcp_v4_connect_return",
+                        Attach::KRetProbe(function("tcp_v4_connect", 3))
+                    ),
+                    at(
+                        "tcp_v6_connect_return",
+                        Attach::KRetProbe(function("tcp_v6_connect", 3))
+                    ),
+                    at(
+                        "tcp_v4_connect_entry",
+                        Attach::KProbe(function("tcp_v4_connect", 3))
+                    ),
+                    at(
+                        "tcp_v6_connect_entry",
+                        Attach::KProbe(function("tcp_v6_connect", 3))
+                    ),
+                ]
+            ),
+            rung!(
+                "tracepoint",
+                Tracepoint,
+                [at(
+                    "sys_exit_connect",
+                    Attach::SyscallExits {
+                        calls: &["connect"]
+                    },
+                )]
+            ),
+        ],
     },
     Step {
         hook: Hook::FdExhausted,
-        shows: "EMFILE and ENFILE from the other calls that return descriptors",
-        rungs: &[Rung {
-            program: "sys_exit_fd",
-            attach: Attach::SyscallExits {
-                calls: DESCRIPTOR_CALLS,
-            },
-        }],
+        shows: "EMFILE and ENFILE",
+        rungs: &[
+            rung!(
+                "fexit",
+                Fexit,
+                [
+                    at("alloc_fd_exit", Attach::FExit(function("alloc_fd", 3))),
+                    at(
+                        "alloc_empty_file_exit",
+                        Attach::FExit(function("alloc_empty_file", 2))
+                    ),
+                    at(
+                        "do_inotify_init_exit",
+                        Attach::FExit(function("do_inotify_init", 1))
+                    ),
+                ]
+            ),
+            rung!(
+                "kprobe",
+                Kprobe,
+                [
+                    at(
+                        "alloc_fd_return",
+                        Attach::KRetProbe(function("alloc_fd", 3))
+                    ),
+                    at(
+                        "alloc_empty_file_return",
+                        Attach::KRetProbe(function("alloc_empty_file", 2))
+                    ),
+                    at(
+                        "do_inotify_init_return",
+                        Attach::KRetProbe(function("do_inotify_init", 1))
+                    ),
+                ]
+            ),
+            rung!(
+                "tracepoint",
+                Tracepoint,
+                [at(
+                    "sys_exit_fd",
+                    Attach::SyscallExits {
+                        calls: DESCRIPTOR_CALLS
+                    },
+                )]
+            ),
+        ],
     },
     Step {
         hook: Hook::TaskFile,
         shows: "owners of sockets that exist at the start",
-        rungs: &[Rung {
-            program: "task_file",
-            attach: Attach::Iter { over: "task_file" },
-        }],
+        rungs: &[rung!(
+            "iter",
+            Tracepoint,
+            [at("task_file", Attach::Iter { over: "task_file" },)]
+        )],
     },
 ];
+
+impl Step {
+    /// The rungs to try when `--attach` asks for a means: those that rest on it, or all where none does.
+    pub fn choose(&self, means: Option<Means>) -> impl Iterator<Item = &'static Rung> {
+        let rungs: &'static [Rung] = self.rungs;
+        let has_it = rungs.iter().any(|rung| Some(rung.means) == means);
+        rungs
+            .iter()
+            .filter(move |rung| !has_it || Some(rung.means) == means)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(step: &Step, means: Option<Means>) -> Vec<&'static str> {
+        step.choose(means).map(|rung| rung.name).collect()
+    }
+
+    #[test]
+    fn a_forced_means_leaves_only_its_rungs_where_there_are_any() {
+        for step in LADDER {
+            let all: Vec<_> = step.rungs.iter().map(|rung| rung.name).collect();
+            assert_eq!(names(step, None), all);
+            if all.contains(&"fexit") {
+                assert_eq!(names(step, Some(Means::Fexit)), ["fexit"]);
+                assert_eq!(names(step, Some(Means::Kprobe)), ["kprobe"]);
+                assert!(!names(step, Some(Means::Tracepoint)).contains(&"fexit"));
+            } else {
+                assert_eq!(names(step, Some(Means::Fexit)), all);
+            }
+        }
+    }
+
+    #[test]
+    fn no_function_that_blocks_is_probed_at_its_return() {
+        // A kretprobe has few slots: with many tasks asleep in the function, most calls are missed.
+        for hooked in LADDER
+            .iter()
+            .flat_map(|step| step.rungs)
+            .flat_map(|rung| rung.programs)
+        {
+            if let Attach::KRetProbe(function) = hooked.attach {
+                assert!(!["inet_csk_accept", "fd_install"].contains(&function.name));
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! All that needs privilege or `aya`: loading, attaching, and reading what the kernel programs keep.
 
+pub mod attach;
 pub mod btf;
 pub mod clock;
 pub mod counters;

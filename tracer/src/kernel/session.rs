@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
-    path::Path,
     thread,
 };
 
@@ -12,9 +11,7 @@ use anyhow::Context as _;
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
-    programs::{
-        BtfTracePoint, Iter, Program, ProgramError, TracePoint, trace_point::TracePointError,
-    },
+    programs::Program,
 };
 use tracer_common::{
     config::Config,
@@ -25,10 +22,11 @@ use tracer_common::{
 };
 
 use super::{
+    attach::{Attached, Climber, mount_tracefs},
     btf::KernelTypes,
     counters::HookRow,
     filters::{Filters, comm_key, trie_key},
-    ladder::{Attach, LADDER, Rung, Step},
+    ladder::{LADDER, Means},
     object::OBJECT,
     ring::Rings,
     scan,
@@ -49,18 +47,10 @@ pub struct Options {
     pub rare_ring_size: u32,
     /// Sockets that can be known at once.
     pub max_sockets: u32,
+    /// Attach only rungs that rest on this, where a moment has any.
+    pub means: Option<Means>,
     /// Show the programs' own diagnostics, and the verifier's log when it refuses one.
     pub verbose: bool,
-}
-
-/// A hook and the rung it got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attached {
-    /// The moment.
-    pub hook: Hook,
-    /// How it is seen.
-    pub rung: &'static str,
-    program: &'static str,
 }
 
 /// A running trace. Dropping it detaches everything.
@@ -125,10 +115,23 @@ impl Session {
             take_ring(&mut ebpf, "RARE")?,
         );
         mount_tracefs()?;
+        let mut climber = Climber {
+            ebpf: &mut ebpf,
+            btf: &btf,
+            types: &types,
+            means: options.means,
+            is_verbose: options.verbose,
+        };
         let attached = LADDER
             .iter()
-            .map(|step| climb(&mut ebpf, &btf, step, options.verbose))
+            .map(|step| climber.climb(step))
             .collect::<Result<Vec<_>>>()?;
+        let is_exact = attached
+            .iter()
+            .any(|step| step.hook == Hook::TimeWaitOverflow && !step.rung.programs.is_empty());
+        map::<_, Array<_, u32>>(&mut ebpf, "TW_EXACT")?
+            .set(0, u32::from(is_exact), 0)
+            .context("map TW_EXACT")?;
         let mut session = Self {
             ebpf,
             rings,
@@ -237,11 +240,11 @@ impl Session {
                 .iter()
                 .fold(Counters::default(), |sum, cpu| sum.plus(cpu));
             let attached = self.attached.iter().find(|attached| attached.hook == hook);
-            let skipped = match attached {
-                Some(attached) => self.skipped(attached.program),
-                None => 0,
-            };
-            let rung = attached.map(|attached| attached.rung);
+            let skipped = attached.map_or(0, |attached| {
+                let programs = attached.rung.programs.iter();
+                programs.map(|hooked| self.skipped(hooked.program)).sum()
+            });
+            let rung = attached.map(|attached| attached.rung.name);
             result.push(HookRow::new(hook.name(), rung, skipped, &counters));
         }
         Ok(result)
@@ -252,6 +255,9 @@ impl Session {
         let fd = match self.ebpf.program(program) {
             Some(Program::BtfTracePoint(program)) => program.fd().map(|fd| fd.as_fd_raw()),
             Some(Program::TracePoint(program)) => program.fd().map(|fd| fd.as_fd_raw()),
+            Some(Program::FEntry(program)) => program.fd().map(|fd| fd.as_fd_raw()),
+            Some(Program::FExit(program)) => program.fd().map(|fd| fd.as_fd_raw()),
+            Some(Program::KProbe(program)) => program.fd().map(|fd| fd.as_fd_raw()),
             Some(Program::Iter(program)) => program.fd().map(|fd| fd.as_fd_raw()),
             _ => return 0,
         };
@@ -351,7 +357,7 @@ fn config(types: &KernelTypes, filters: &Filters) -> Config {
         own_tgid: std::process::id(),
         task_pt_regs: u32::from(types.has_helper("task_pt_regs")),
         task_btf: u32::from(types.has_helper("get_current_task_btf")),
-        guarded: u32::from(types.has_function("bpf_prog_inc_misses_counter")),
+        guarded: u32::from(types.function_args("bpf_prog_inc_misses_counter").is_some()),
         retransmit_err: u32::from(types.tracepoint_args("tcp_retransmit_skb") == Some(3)),
         reset_reason: u32::from(types.tracepoint_args("tcp_send_reset") == Some(3)),
         cgroup: filters.cgroup.unwrap_or(0),
@@ -374,110 +380,6 @@ fn rto_us(socket: RawFd) -> Option<u32> {
         )
     };
     (result == 0 && info.tcpi_rto != 0).then_some(info.tcpi_rto)
-}
-
-/// Mounts tracefs where systemd would have, unless it is there: classic tracepoints are named in it.
-fn mount_tracefs() -> Result<()> {
-    const AT: &str = "/sys/kernel/tracing";
-    if [
-        "/sys/kernel/tracing/events",
-        "/sys/kernel/debug/tracing/events",
-    ]
-    .iter()
-    .any(|path| Path::new(path).exists())
-    {
-        return Ok(());
-    }
-    nix::mount::mount(
-        Some("tracefs"),
-        AT,
-        Some("tracefs"),
-        nix::mount::MsFlags::empty(),
-        None::<&str>,
-    )
-    .map_err(|error| {
-        Error::unsupported(
-            format!("tracefs is not mounted, and can't be mounted at {AT}: {error}"),
-            "mount it from the host, or run where CAP_SYS_ADMIN is held",
-        )
-    })
-}
-
-/// Attaches a step's best rung that the kernel takes.
-fn climb(ebpf: &mut Ebpf, btf: &Btf, step: &Step, verbose: bool) -> Result<Attached> {
-    let mut refusals = Vec::new();
-    for rung in step.rungs {
-        match attach(ebpf, btf, rung) {
-            Ok(()) => {
-                return Ok(Attached {
-                    hook: step.hook,
-                    rung: rung.attach.rung(),
-                    program: rung.program,
-                });
-            }
-            Err(error) => refusals.push(format!(
-                "{} ({}): {}",
-                rung.program,
-                rung.attach.rung(),
-                explain(&error, verbose)
-            )),
-        }
-    }
-    Err(Error::unsupported(
-        format!(
-            "{} can't be watched, the kernel refuses {}",
-            step.hook.name(),
-            refusals.join("; ")
-        ),
-        "tcptrace needs CAP_BPF, CAP_PERFMON and a kernel that is not locked down; `--verbose` shows the verifier's log",
-    ))
-}
-
-/// A refusal in one line, with the verifier's log only when it was asked for.
-fn explain(error: &ProgramError, verbose: bool) -> String {
-    match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } if verbose => {
-            format!("{io_error}\n{verifier_log}")
-        }
-        ProgramError::LoadError { io_error, .. } => io_error.to_string(),
-        ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
-        error => error.to_string(),
-    }
-}
-
-fn attach(ebpf: &mut Ebpf, btf: &Btf, rung: &Rung) -> std::result::Result<(), ProgramError> {
-    let program = ebpf
-        .program_mut(rung.program)
-        .ok_or_else(|| ProgramError::InvalidName {
-            name: rung.program.to_owned(),
-        })?;
-    match rung.attach {
-        Attach::TpBtf { tracepoint } => {
-            let program: &mut BtfTracePoint = program.try_into()?;
-            program.load(tracepoint, btf)?;
-            program.attach()?;
-        }
-        Attach::SyscallExits { calls } => {
-            let program: &mut TracePoint = program.try_into()?;
-            program.load()?;
-            for call in calls {
-                match program.attach("syscalls", &format!("sys_exit_{call}")) {
-                    Err(ProgramError::TracePointError(TracePointError::FileError { .. })) => {}
-                    result => {
-                        result?;
-                    }
-                }
-            }
-        }
-        Attach::Iter { over } => {
-            let program: &mut Iter = program.try_into()?;
-            program.load(over, btf)?;
-        }
-    }
-    Ok(())
 }
 
 fn fill_filters(ebpf: &mut Ebpf, filters: &Filters) -> anyhow::Result<()> {

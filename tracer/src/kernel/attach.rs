@@ -1,0 +1,222 @@
+//! Climbs the attach ladder: each moment gets the best rung that the kernel takes, found by trying.
+
+use std::path::Path;
+
+use aya::{
+    Btf, Ebpf,
+    programs::{
+        BtfTracePoint, FEntry, FExit, Iter, KProbe, KProbeError, Program, ProgramError, TracePoint,
+        trace_point::TracePointError,
+    },
+};
+use tracer_common::hook::Hook;
+
+use super::{
+    btf::KernelTypes,
+    ladder::{Attach, Function, Hooked, Means, Rung, Step},
+};
+use crate::error::{Error, Result};
+
+/// A moment and the rung it got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The moment.
+    pub hook: Hook,
+    /// How it is seen.
+    pub rung: &'static Rung,
+    /// Better rungs, and why the kernel refused each.
+    pub refused: Vec<Refusal>,
+}
+
+/// A rung that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its name.
+    pub rung: &'static str,
+    /// The kernel's answer.
+    pub reason: String,
+}
+
+/// What attaching needs.
+pub(super) struct Climber<'a> {
+    pub(super) ebpf: &'a mut Ebpf,
+    pub(super) btf: &'a Btf,
+    pub(super) types: &'a KernelTypes,
+    /// Only rungs that rest on this.
+    pub(super) means: Option<Means>,
+    /// Add the verifier's log to a refusal.
+    pub(super) is_verbose: bool,
+}
+
+impl Climber<'_> {
+    /// Attaches a step's best rung.
+    pub(super) fn climb(&mut self, step: &Step) -> Result<Attached> {
+        let mut refused = Vec::new();
+        for rung in step.choose(self.means) {
+            match self.take(rung) {
+                Ok(()) => {
+                    return Ok(Attached {
+                        hook: step.hook,
+                        rung,
+                        refused,
+                    });
+                }
+                Err(reason) => refused.push(Refusal {
+                    rung: rung.name,
+                    reason,
+                }),
+            }
+        }
+        let refusals: Vec<String> = refused
+            .iter()
+            .map(|refusal| format!("{}: {}", refusal.rung, refusal.reason))
+            .collect();
+        Err(Error::unsupported(
+            format!(
+                "{} can't be watched; the kernel refuses {}",
+                step.hook.name(),
+                refusals.join("; ")
+            ),
+            "`tcptrace doctor` says what this machine allows; `--verbose` shows the verifier's log",
+        ))
+    }
+
+    /// Attaches all programs of a rung, or none of them.
+    fn take(&mut self, rung: &Rung) -> std::result::Result<(), String> {
+        for (place, hooked) in rung.programs.iter().enumerate() {
+            if let Err(reason) = self.attach(hooked) {
+                for attached in &rung.programs[..=place] {
+                    self.unload(attached.program);
+                }
+                return Err(reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, hooked: &Hooked) -> std::result::Result<(), String> {
+        if let Attach::FEntry(function)
+        | Attach::FExit(function)
+        | Attach::KProbe(function)
+        | Attach::KRetProbe(function) = hooked.attach
+        {
+            self.check(&function)?;
+        }
+        self.try_attach(hooked)
+            .map_err(|error| format!("{}: {}", hooked.program, explain(&error, self.is_verbose)))
+    }
+
+    /// Whether a function is what the programs take it for.
+    fn check(&self, function: &Function) -> std::result::Result<(), String> {
+        match self.types.function_args(function.name) {
+            Some(args) if args == function.args => Ok(()),
+            Some(args) => Err(format!(
+                "{} has {args} arguments here, not {}",
+                function.name, function.args
+            )),
+            None => Err(format!("this kernel has no function {}", function.name)),
+        }
+    }
+
+    fn try_attach(&mut self, hooked: &Hooked) -> std::result::Result<(), ProgramError> {
+        let program =
+            self.ebpf
+                .program_mut(hooked.program)
+                .ok_or_else(|| ProgramError::InvalidName {
+                    name: hooked.program.to_owned(),
+                })?;
+        match hooked.attach {
+            Attach::TpBtf { tracepoint } => {
+                let program: &mut BtfTracePoint = program.try_into()?;
+                program.load(tracepoint, self.btf)?;
+                program.attach()?;
+            }
+            Attach::FEntry(function) => {
+                let program: &mut FEntry = program.try_into()?;
+                program.load(function.name, self.btf)?;
+                program.attach()?;
+            }
+            Attach::FExit(function) => {
+                let program: &mut FExit = program.try_into()?;
+                program.load(function.name, self.btf)?;
+                program.attach()?;
+            }
+            Attach::KProbe(function) | Attach::KRetProbe(function) => {
+                let program: &mut KProbe = program.try_into()?;
+                program.load()?;
+                program.attach(function.name, 0)?;
+            }
+            Attach::SyscallExits { calls } => {
+                let program: &mut TracePoint = program.try_into()?;
+                program.load()?;
+                for call in calls {
+                    match program.attach("syscalls", &format!("sys_exit_{call}")) {
+                        // This kernel or this architecture has no such call.
+                        Err(ProgramError::TracePointError(TracePointError::FileError {
+                            ..
+                        })) => {}
+                        result => {
+                            result?;
+                        }
+                    }
+                }
+            }
+            Attach::Iter { over } => {
+                let program: &mut Iter = program.try_into()?;
+                program.load(over, self.btf)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Detaches and unloads a program; one that was not loaded stays so.
+    fn unload(&mut self, program: &str) {
+        let _ = match self.ebpf.program_mut(program) {
+            Some(Program::FEntry(program)) => program.unload(),
+            Some(Program::FExit(program)) => program.unload(),
+            Some(Program::KProbe(program)) => program.unload(),
+            Some(Program::TracePoint(program)) => program.unload(),
+            _ => Ok(()),
+        };
+    }
+}
+
+/// A refusal in one line, with the verifier's log only when it was asked for.
+fn explain(error: &ProgramError, is_verbose: bool) -> String {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } if is_verbose => format!("{io_error}\n{verifier_log}"),
+        ProgramError::LoadError { io_error, .. } => io_error.to_string(),
+        ProgramError::KProbeError(KProbeError::FileError { filename, io_error }) => {
+            format!("{}: {io_error}", filename.display())
+        }
+        ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
+        error => error.to_string(),
+    }
+}
+
+/// Mounts tracefs where systemd would have, unless it is there: classic tracepoints are named in it.
+pub(super) fn mount_tracefs() -> Result<()> {
+    const AT: &str = "/sys/kernel/tracing";
+    let is_there = [AT, "/sys/kernel/debug/tracing"]
+        .iter()
+        .any(|path| Path::new(path).join("events").exists());
+    if is_there {
+        return Ok(());
+    }
+    nix::mount::mount(
+        Some("tracefs"),
+        AT,
+        Some("tracefs"),
+        nix::mount::MsFlags::empty(),
+        None::<&str>,
+    )
+    .map_err(|error| {
+        Error::unsupported(
+            format!("tracefs is not mounted, and can't be mounted at {AT}: {error}"),
+            "mount it from the host, or run where CAP_SYS_ADMIN is held",
+        )
+    })
+}
