@@ -181,6 +181,6 @@ pub struct Listener {
 }
 
 const _: () = assert!(size_of::<Tuple>() == 40);
-const _: () = assert!(size_of::<Conn>() == 8 + 16 + 40 + 24 + 96 + 16);
+const _: () = assert!(size_of::<Conn>() == 8 + 16 + 40 + 24 + 128 + 16);
 const _: () = assert!(size_of::<ListenerKey>() == 24);
 const _: () = assert!(size_of::<Listener>() == 24);

@@ -364,7 +364,7 @@ pub struct ProcessSeen {
 
 const _: () = assert!(size_of::<Head>() == 80);
 const _: () = assert!(size_of::<State>() == 96);
-const _: () = assert!(size_of::<Connection>() == 80 + 32 + 96 + 16);
+const _: () = assert!(size_of::<Connection>() == 80 + 32 + 128 + 16);
 const _: () = assert!(size_of::<Retransmit>() == 80 + 32);
 const _: () = assert!(size_of::<Reset>() == 88);
 const _: () = assert!(size_of::<ConnectFailed>() == 96);

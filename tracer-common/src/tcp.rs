@@ -24,8 +24,8 @@ pub mod state {
     pub const LISTEN: u8 = 10;
     /// Both closed at once.
     pub const CLOSING: u8 = 11;
-    /// One past the last state kept in tables.
-    pub const COUNT: usize = 12;
+    /// Length of tables by state: a power of two, so that a masked state is always inside.
+    pub const COUNT: usize = 16;
 
     /// The kernel's name of a state, or `None` for a number it does not have.
     #[must_use]

@@ -119,7 +119,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     };
     if options.verbose {
         env_logger::Builder::new()
-            .filter_level(log::LevelFilter::Debug)
+            .filter_level(log::LevelFilter::Warn)
+            .filter_module("tcptrace_ebpf", log::LevelFilter::Debug)
             .init();
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -91,7 +91,7 @@ impl Session {
         let level: u8 = if options.verbose { 4 } else { 0 };
         loader.override_global(aya_log::LEVEL, &level, false);
         loader.verifier_log_level(if options.verbose {
-            VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS
+            VerifierLogLevel::STATS
         } else {
             VerifierLogLevel::DISABLE
         });
