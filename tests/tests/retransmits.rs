@@ -1,12 +1,13 @@
 //! Retransmitted segments, against the kernel's `RetransSegs` of the same namespace.
 
 use std::{
+    collections::BTreeMap,
     io::{Read as _, Write as _},
     net::TcpStream,
     thread,
 };
 
-use tcptrace_tests::{Ended, Trace, Traffic, Veth, events::of, sockets};
+use tcptrace_tests::{Ended, Netns, Trace, Traffic, Veth, events::of, sockets};
 
 /// Sends `bytes` from `from` to `to`, in a thread each.
 fn transfer(veth: &Veth, address: &str, bytes: usize) -> (u16, u16) {
@@ -38,6 +39,26 @@ fn read_all(mut stream: TcpStream) -> usize {
             read => total += read,
         }
     }
+}
+
+/// What to look at when a sum is wrong.
+fn by_cause(ended: &Ended, netns: &Netns) -> String {
+    let mut causes = BTreeMap::<_, i64>::new();
+    for event in ended.of("retransmit") {
+        *causes.entry(event.text("cause").to_owned()).or_default() += event.num("segs");
+    }
+    let kernel = [
+        "SynRetrans",
+        "FastRetrans",
+        "SlowStartRetrans",
+        "LossProbes",
+        "Timeouts",
+    ]
+    .map(|name| (name, netns.counter(&format!("TcpExtTCP{name}"))));
+    format!(
+        "{causes:?}, the kernel: {kernel:?}, hooks: {:?}",
+        ended.hooks()
+    )
 }
 
 fn check_fields(ended: &Ended) {
@@ -150,7 +171,12 @@ fn drops_in_both_directions() {
         let ended = trace.stop();
         let kernel = netns.counter("TcpRetransSegs");
         assert!(kernel > 5, "the drops must have an effect: {kernel}");
-        assert_eq!(ended.sum("retransmit", "segs"), kernel);
+        assert_eq!(
+            ended.sum("retransmit", "segs"),
+            kernel,
+            "{}",
+            by_cause(&ended, netns)
+        );
         check_fields(&ended);
         for event in ended.of("retransmit") {
             assert_eq!(event.pid(), process.pid(), "{event:?}");
