@@ -88,6 +88,26 @@ fn without_privilege() {
     assert!(text.lines().count() < 20, "no verifier's log: {text}");
 }
 
+/// Root, but without the capabilities, as in most containers.
+#[test]
+fn root_without_capabilities() {
+    require_root();
+    const NONE: &str = "-bpf,-perfmon,-sys_admin";
+    let mut command = std::process::Command::new(need_program("setpriv", "util-linux"));
+    command
+        .args(["--bounding-set", NONE, "--inh-caps", NONE])
+        .arg(tcptrace_path());
+    let (code, text) = said(
+        &command
+            .args(["watch", "--duration", "1s"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("CAP_BPF"), "what is missing: {text}");
+    assert!(text.lines().count() < 20, "no verifier's log: {text}");
+}
+
 #[test]
 fn version_and_help() {
     let output = tcptrace(["--version"]).output().unwrap();

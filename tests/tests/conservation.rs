@@ -189,6 +189,48 @@ fn the_default_ring_is_large_enough() {
     );
 }
 
+/// What a connection takes is freed with it: a table for few holds any number, one after the other.
+#[test]
+fn tables_do_not_fill_up() {
+    const CONNECTIONS: u64 = 10_000;
+    let netns = Netns::new();
+    let (mut server, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
+    let port = server.ok("listen 127.0.0.1:0 1024")[1];
+    let trace = Trace::start(&netns, &["--max-sockets", "2048"]);
+    churn(&mut server, &mut client, port, CONNECTIONS);
+    let ended = trace.stop();
+    let skipped = number(ended.hook("inet_sock_set_state"), "skipped");
+    assert!(ended.of("connection").len() as u64 + skipped >= 2 * CONNECTIONS);
+}
+
+/// More connections at once than the table holds: the missing ones are counted.
+#[test]
+fn a_full_table_is_told() {
+    let netns = Netns::new();
+    let (mut server, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
+    let port = server.ok("listen 127.0.0.1:0 1024")[1];
+    let trace = Trace::start(&netns, &["--max-sockets", "64"]).may_lose();
+    client.ok(&format!("connect_many 127.0.0.1:{port} 200"));
+    server.ok("accept_many 0 200");
+    client.ok("close_all");
+    server.ok("close_all");
+    netns.quiet();
+    let ended = trace.stop();
+    let full: u64 = ended
+        .hooks()
+        .iter()
+        .map(|row| number(row, "lost.map_full"))
+        .sum();
+    assert!(full > 0, "{}", ended.end.0);
+    assert!(
+        ended
+            .of("lost")
+            .iter()
+            .any(|event| event.text("reason") == "map_full")
+    );
+    assert!(ended.summary.contains("lost"), "{}", ended.summary);
+}
+
 /// Each hook that is attached has a row, and the rows of the start and of the end agree.
 #[test]
 fn start_and_end_name_the_same_hooks() {

@@ -292,6 +292,23 @@ fn cgroup() {
     assert_eq!(failures_of(&ended, kept.pid()), 1);
 }
 
+/// A control group lets in those below it.
+#[test]
+fn cgroup_and_those_below() {
+    let (above, below) = (
+        Cgroup::new("tcptrace-test-above"),
+        Cgroup::new("tcptrace-test-above/below"),
+    );
+    let netns = Netns::new();
+    let mut kept = Traffic::start(&netns);
+    below.add(kept.pid());
+    let trace = Trace::start(&netns, &["--cgroup", above.path().to_str().unwrap()]);
+    assert_eq!(kept.error("connect 127.0.0.1:4"), "ECONNREFUSED");
+    let ended = trace.stop();
+    assert_eq!(failures_of(&ended, kept.pid()), 1);
+    drop((kept, below));
+}
+
 #[test]
 fn events() {
     let netns = Netns::new();

@@ -9,7 +9,7 @@ use nix::{
 use tcptrace_tests::{
     Netns, Trace, Traffic, Veth,
     events::{Event, connections, of},
-    wait,
+    need_program, wait,
 };
 
 /// 16 processes with 200 connections each from before the trace; then everything is dropped for a while.
@@ -316,4 +316,77 @@ fn accepted_after_the_start_but_connected_before() {
             "it was there before: {event:?}"
         );
     }
+}
+
+/// Two processes with connections from before; the filter names one of them.
+#[test]
+fn pid_filter_on_connections_from_before() {
+    let veth = Veth::new();
+    let mut server = Traffic::start(&veth.far);
+    let port = server.ok("listen 10.99.0.2:0 16")[1];
+    let (mut kept, mut other) = (Traffic::start(&veth.near), Traffic::start(&veth.near));
+    for client in [&mut kept, &mut other] {
+        client.ok(&format!("connect_many {}:{port} 5", Veth::FAR));
+        server.ok("accept_many 0 5");
+    }
+    let trace = Trace::start(&veth.near, &["--pid", &kept.pid().to_string()]);
+    veth.far.drop_incoming("meta l4proto tcp");
+    other.ok("send_all 100");
+    kept.ok("send_all 100");
+    trace.wait_for("retransmits", |events| {
+        retransmits_of(events, kept.pid()) >= 10
+    });
+    wait::until_true("the other one retransmits as well", || {
+        veth.near.counter("TcpRetransSegs") as usize
+            >= retransmits_of(&trace.so_far(), kept.pid()) + 5
+    });
+    let ended = trace.stop();
+    assert!(
+        ended.events.iter().all(|event| event.pid() == kept.pid()),
+        "{:#?}",
+        ended.events
+    );
+    let filtered = ended.hook("tcp_retransmit_skb")["filtered"]
+        .as_u64()
+        .unwrap();
+    assert!(
+        filtered >= 5,
+        "the other one's are counted as filtered: {filtered}"
+    );
+}
+
+/// A process of another pid namespace, as in a container: it has its number in the initial one.
+#[test]
+fn in_a_pid_namespace() {
+    let netns = Netns::new();
+    let mut command = netns.command(need_program("unshare", "util-linux"));
+    command
+        .args(["--pid", "--fork", "--kill-child"])
+        .arg(Traffic::path());
+    let mut process = Traffic::spawn(command);
+    let unshare = process.pid();
+    let children =
+        std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
+    let pid: u32 = children.trim().parse().unwrap();
+    let mut server = Traffic::start(&netns);
+    let port = server.ok("listen 127.0.0.1:0 16")[1];
+    process.ok(&format!("connect 127.0.0.1:{port}"));
+    let trace = Trace::start(&netns, &[]);
+    process.ok(&format!("connect 127.0.0.1:{port}"));
+    process.ok("close_all");
+    server.ok("accept_many 0 2");
+    server.ok("close_all");
+    netns.quiet();
+    let ended = trace.stop();
+    let mut sources: Vec<_> = ended
+        .of("connection")
+        .into_iter()
+        .filter(|event| event.num("rport") == port as i64)
+        .map(|event| (event.pid(), event.text("comm"), event.text("owner_source")))
+        .collect();
+    sources.sort_unstable();
+    assert_eq!(
+        sources,
+        [(pid, "traffic", "connect"), (pid, "traffic", "iter")]
+    );
 }

@@ -211,6 +211,9 @@ fn moved_to_another_control_group() {
     let trace = Trace::start(&netns, &[]);
     let mut process = Traffic::start(&netns);
     assert_eq!(process.error("connect 127.0.0.1:4"), "ECONNREFUSED");
+    trace.wait_for("the first failure", |events| {
+        events.iter().any(|event| event.kind() == "connect_failed")
+    });
     cgroup.add(process.pid());
     assert_eq!(process.error("connect 127.0.0.1:5"), "ECONNREFUSED");
     let ended = trace.stop();
