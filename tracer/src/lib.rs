@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod trace;
 
+pub mod doctor;
 pub mod kernel;
 
 pub mod decode;

@@ -1,6 +1,8 @@
 //! The command line: a file per command.
 
+mod doctor;
 mod filters;
+mod kernel;
 mod watch;
 
 use std::process::ExitCode;
@@ -21,6 +23,8 @@ struct Cli {
 enum Command {
     /// Stream events as they happen.
     Watch(watch::Args),
+    /// Say what works on this machine, and what is in the way.
+    Doctor(doctor::Args),
 }
 
 /// Runs the program. Exit codes: 0 done, 2 usage, 3 no privilege or no kernel support, 5 any other
@@ -29,6 +33,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Watch(args) => watch::run(args),
+        Command::Doctor(args) => doctor::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,10 +14,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::filters::FilterArgs;
+use super::{filters::FilterArgs, kernel::KernelArgs};
 use crate::{
     error::{Error, Result},
-    kernel::{ladder::Means, session::Options},
+    kernel::session::Options,
     sink::{Sink, json::Json, lines::Lines, summary},
     trace::Trace,
 };
@@ -49,49 +49,6 @@ enum Format {
     Json,
 }
 
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Kernel side")]
-struct KernelArgs {
-    /// Bytes of the ring buffer of states and connections, a power of two
-    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = ring_size)]
-    ring_size: u32,
-    /// Bytes of the ring buffer of everything else, a power of two
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = ring_size)]
-    rare_ring_size: u32,
-    /// Sockets that can be known at once
-    #[arg(long, value_name = "N", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
-    max_sockets: u32,
-    /// Attach only this kind of hook, where a moment has it
-    #[arg(long, value_enum, default_value_t = Attach::Auto)]
-    attach: Attach,
-    /// Show the kernel programs' own diagnostics, and the verifier's log when it refuses one
-    #[arg(long, short)]
-    verbose: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Attach {
-    /// The best that the kernel takes
-    Auto,
-    /// Functions, through the trampoline (fentry, fexit)
-    Fexit,
-    /// Functions, by breakpoints (kprobe, kretprobe)
-    Kprobe,
-    /// Tracepoints
-    Tracepoint,
-}
-
-impl Attach {
-    const fn means(self) -> Option<Means> {
-        match self {
-            Self::Auto => None,
-            Self::Fexit => Some(Means::Fexit),
-            Self::Kprobe => Some(Means::Kprobe),
-            Self::Tracepoint => Some(Means::Tracepoint),
-        }
-    }
-}
-
 fn duration(text: &str) -> std::result::Result<Duration, String> {
     let hint = "not a time; write 30s, 5m or 1h30m";
     let time: SignedDuration = text.parse().map_err(|_| hint.to_owned())?;
@@ -101,22 +58,8 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-fn ring_size(text: &str) -> std::result::Result<u32, String> {
-    match text.parse::<u32>() {
-        Ok(size) if size.is_power_of_two() && size >= 4096 => Ok(size),
-        _ => Err("not a power of two of at least 4096".to_owned()),
-    }
-}
-
 pub(super) fn run(args: Args) -> Result<()> {
-    let options = Options {
-        filters: args.filters.resolve()?,
-        ring_size: args.kernel.ring_size,
-        rare_ring_size: args.kernel.rare_ring_size,
-        max_sockets: args.kernel.max_sockets,
-        means: args.kernel.attach.means(),
-        verbose: args.kernel.verbose,
-    };
+    let options = args.kernel.options(args.filters.resolve()?);
     if options.verbose {
         env_logger::Builder::new()
             .filter_level(log::LevelFilter::Warn)

@@ -83,6 +83,17 @@ impl KernelTypes {
         ))
     }
 
+    /// Fields that this kernel lacks, and what is switched off without each.
+    #[must_use]
+    pub fn switched_off(&self) -> BTreeMap<&'static str, &'static str> {
+        Fields::ALL
+            .iter()
+            .filter_map(|field| Some((field, field.switches_off?)))
+            .filter(|(field, effect)| !effect.is_empty() && self.offset(field).is_none())
+            .map(|(field, effect)| (field.name, effect))
+            .collect()
+    }
+
     fn offset(&self, field: &Field) -> Option<u32> {
         let id = self.struct_id(field.of)?;
         field.paths.iter().find_map(|path| {

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod btf;
+pub mod caps;
 pub mod clock;
 pub mod counters;
 pub mod filters;

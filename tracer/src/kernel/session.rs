@@ -24,6 +24,7 @@ use tracer_common::{
 use super::{
     attach::{Attached, Climber, mount_tracefs},
     btf::KernelTypes,
+    caps,
     counters::HookRow,
     filters::{Filters, comm_key, trie_key},
     ladder::{LADDER, Means},
@@ -69,7 +70,7 @@ impl Session {
     ///
     /// Without privilege, without BTF, when a field is missing or the kernel refuses a program.
     pub fn start(options: &Options) -> Result<Self> {
-        require_root()?;
+        require_capabilities()?;
         // Both parsers take a while over the kernel's types.
         let other = thread::spawn(Btf::from_sys_fs);
         let types = KernelTypes::read()?;
@@ -338,13 +339,17 @@ impl<T: std::os::fd::AsFd> AsFdRaw for T {
     }
 }
 
-fn require_root() -> Result<()> {
-    if nix::unistd::geteuid().is_root() {
+fn require_capabilities() -> Result<()> {
+    let missing = caps::effective().map(caps::missing).unwrap_or_default();
+    if missing.is_empty() {
         return Ok(());
     }
     Err(Error::unsupported(
-        "loading eBPF programs needs root",
-        "run it with sudo",
+        format!(
+            "loading eBPF programs needs root, or at least {}",
+            missing.join(", ")
+        ),
+        "run it with sudo; `tcptrace doctor` tells what each is for",
     ))
 }
 

@@ -1,0 +1,296 @@
+//! What this machine lets `tcptrace` do, and what is in the way.
+//!
+//! A check that could not be made says so: that is not a "no".
+
+mod self_test;
+pub mod text;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use serde::Serialize;
+use tracer_common::record::Kind;
+
+use self::self_test::SelfTest;
+use crate::{
+    error::Error,
+    kernel::{
+        btf::{KernelTypes, VMLINUX},
+        caps::{self, NEEDS, Need},
+        filters::Filters,
+        ladder::LADDER,
+        netstat,
+        session::{Options, Session},
+    },
+};
+
+/// Everything that was found out.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Whether tracing works here.
+    pub ready: bool,
+    /// Version of this program.
+    pub version: &'static str,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Type information of the kernel.
+    pub btf: Check,
+    /// Lockdown of the kernel.
+    pub lockdown: Check,
+    /// Capabilities.
+    pub capabilities: Vec<Capability>,
+    /// What is seen from here.
+    pub namespaces: Namespaces,
+    /// Each moment, the rung it got, and why not a better one.
+    pub hooks: Vec<HookReport>,
+    /// Fields that this kernel lacks, and what is switched off without each.
+    pub fields_missing: BTreeMap<&'static str, &'static str>,
+    /// Kernel memory of the maps and rings, bytes; null when nothing was loaded.
+    pub map_bytes: Option<u64>,
+    /// Bytes of that which are the two rings.
+    pub ring_bytes: u64,
+    /// A connection of our own, seen or not.
+    pub self_test: SelfTest,
+    /// What to do, in order.
+    pub todo: Vec<String>,
+}
+
+/// Outcome of a check.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// `ok`, `bad`, or `unknown` where it could not be made.
+    pub status: Status,
+    /// What was found.
+    pub detail: String,
+}
+
+/// See [`Check::status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// In the way.
+    Bad,
+    /// Could not be found out.
+    Unknown,
+}
+
+/// A capability, held or not.
+#[derive(Debug, Serialize)]
+pub struct Capability {
+    /// What it is for.
+    #[serde(flatten)]
+    pub need: Need,
+    /// Whether it is in effect; null when `/proc` does not tell.
+    pub held: Option<bool>,
+}
+
+/// What is seen from here.
+#[derive(Debug, Serialize)]
+pub struct Namespaces {
+    /// Inode number of the pid namespace.
+    pub pid: Option<u64>,
+    /// Whether that is the initial one: pids in events are those of the initial namespace.
+    pub pid_is_initial: Option<bool>,
+    /// Inode number of the network namespace.
+    pub net: Option<u32>,
+    /// Network namespaces whose counters can be read.
+    pub net_visible: usize,
+}
+
+/// A moment.
+#[derive(Debug, Serialize)]
+pub struct HookReport {
+    /// Its name.
+    pub hook: &'static str,
+    /// What it shows.
+    pub shows: &'static str,
+    /// The rung it got; null when nothing was attached.
+    pub rung: Option<&'static str>,
+    /// Better rungs, and why not.
+    pub refused: BTreeMap<&'static str, String>,
+}
+
+/// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`.
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// Looks at everything, loading and attaching for a moment.
+#[must_use]
+pub fn examine(options: &Options) -> Report {
+    let held = caps::effective();
+    let mut todo = Vec::new();
+    let types = KernelTypes::read();
+    let btf = match &types {
+        Ok(_) => ok(format!("{VMLINUX} is readable")),
+        Err(error) => {
+            todo.push(error.to_string());
+            bad(error.to_string())
+        }
+    };
+    let lockdown = lockdown();
+    if lockdown.status == Status::Bad {
+        todo.push(
+            "boot without lockdown=confidentiality: it forbids reading kernel memory".to_owned(),
+        );
+    }
+    let options = Options {
+        filters: Filters {
+            events: BTreeSet::from([Kind::Connection]),
+            pids: vec![std::process::id()],
+            ..Filters::default()
+        },
+        ..options.clone()
+    };
+    let session = Session::start(&options);
+    let (hooks, self_test, map_bytes) = match session {
+        Ok(mut session) => {
+            let hooks = attached(&session);
+            let test = self_test::run(&mut session);
+            if test.status == Status::Bad {
+                todo.push(format!(
+                    "the self-test failed ({}): report this",
+                    test.detail
+                ));
+            }
+            (hooks, test, Some(map_bytes()))
+        }
+        Err(error) => {
+            todo.push(error.to_string());
+            let reason = first_line(&error);
+            (not_attached(&reason), SelfTest::not_made(reason), None)
+        }
+    };
+    Report {
+        ready: self_test.status != Status::Bad && map_bytes.is_some(),
+        version: env!("CARGO_PKG_VERSION"),
+        kernel: nix::sys::utsname::uname()
+            .map(|machine| machine.release().to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        btf,
+        lockdown,
+        capabilities: NEEDS
+            .iter()
+            .map(|need| Capability {
+                need: *need,
+                held: held.map(|held| need.is_in(held)),
+            })
+            .collect(),
+        namespaces: namespaces(),
+        hooks,
+        fields_missing: types.map(|types| types.switched_off()).unwrap_or_default(),
+        map_bytes,
+        ring_bytes: u64::from(options.ring_size) + u64::from(options.rare_ring_size),
+        self_test,
+        todo,
+    }
+}
+
+const fn ok(detail: String) -> Check {
+    Check {
+        status: Status::Ok,
+        detail,
+    }
+}
+
+const fn bad(detail: String) -> Check {
+    Check {
+        status: Status::Bad,
+        detail,
+    }
+}
+
+fn first_line(error: &Error) -> String {
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The mode in brackets is the one in force.
+fn lockdown() -> Check {
+    match fs::read_to_string("/sys/kernel/security/lockdown") {
+        Ok(text) if text.contains("[confidentiality]") => bad("confidentiality".to_owned()),
+        Ok(text) if text.contains("[integrity]") => {
+            ok("integrity, which does not matter".to_owned())
+        }
+        Ok(_) => ok("none".to_owned()),
+        Err(error) => Check {
+            status: Status::Unknown,
+            detail: format!("could not probe: /sys/kernel/security/lockdown: {error}"),
+        },
+    }
+}
+
+fn namespaces() -> Namespaces {
+    use std::os::unix::fs::MetadataExt as _;
+    let pid = fs::metadata("/proc/self/ns/pid")
+        .ok()
+        .map(|found| found.ino());
+    Namespaces {
+        pid,
+        pid_is_initial: pid.map(|inode| inode == INITIAL_PID_NAMESPACE),
+        net: netstat::inode("/proc/self/ns/net".as_ref()).ok(),
+        net_visible: netstat::overflows().len(),
+    }
+}
+
+fn attached(session: &Session) -> Vec<HookReport> {
+    session
+        .attached()
+        .iter()
+        .zip(LADDER)
+        .map(|(attached, step)| HookReport {
+            hook: attached.hook.name(),
+            shows: step.shows,
+            rung: Some(attached.rung.name),
+            refused: attached
+                .refused
+                .iter()
+                .map(|refusal| (refusal.rung, refusal.reason.clone()))
+                .collect(),
+        })
+        .collect()
+}
+
+fn not_attached(reason: &str) -> Vec<HookReport> {
+    LADDER
+        .iter()
+        .map(|step| HookReport {
+            hook: step.hook.name(),
+            shows: step.shows,
+            rung: None,
+            refused: step
+                .rungs
+                .iter()
+                .map(|rung| (rung.name, format!("could not probe: {reason}")))
+                .collect(),
+        })
+        .collect()
+}
+
+/// Kernel memory of all maps that this process holds, as fdinfo shows it.
+fn map_bytes() -> u64 {
+    let descriptors = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
+    descriptors
+        .filter(|entry| {
+            fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains("bpf-map"))
+        })
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let text =
+                fs::read_to_string(format!("/proc/self/fdinfo/{}", name.to_string_lossy())).ok()?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("memlock:"))?;
+            line.trim().parse::<u64>().ok()
+        })
+        .sum()
+}
