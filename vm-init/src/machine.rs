@@ -59,6 +59,12 @@ pub(crate) fn loopback_up() -> Result<()> {
     fs::write(path, "0x9").with_context(|| format!("bringing lo up through {path}"))
 }
 
+/// Gives the machine a name.
+pub(crate) fn set_name(name: &str) -> Result<()> {
+    let path = "/proc/sys/kernel/hostname";
+    fs::write(path, name).with_context(|| format!("writing {path}"))
+}
+
 /// `uname -r`.
 pub(crate) fn release() -> Result<String> {
     let path = "/proc/sys/kernel/osrelease";

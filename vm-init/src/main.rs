@@ -50,6 +50,7 @@ fn first_process() -> Result<()> {
     say(&Line::Booted {
         release: machine::release()?,
     });
+    machine::set_name("matrix")?;
     machine::loopback_up()?;
     let text =
         std::fs::read_to_string(plan::PATH).with_context(|| format!("reading {}", plan::PATH))?;

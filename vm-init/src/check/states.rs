@@ -80,7 +80,9 @@ enum Side {
     Server,
 }
 
-/// Which end of the connection a state event is about. The client's port is not chosen yet at its first one.
+/// Which end of the connection a state event is about. The client's port is not chosen yet at its first one, and up to
+/// Linux 6.12 the accepted socket does not know it yet at its own first one
+/// (`net/ipv4/inet_connection_sock.c: inet_csk_clone_lock` sets the state, then the addresses).
 fn side(event: &Value, connection: &Connection) -> Option<Side> {
     if event["event"] != "state" {
         return None;
@@ -93,7 +95,7 @@ fn side(event: &Value, connection: &Connection) -> Option<Side> {
     let remote = event["rport"].as_u64().unwrap_or(0);
     if remote == server && (local == client || local == 0) {
         Some(Side::Client)
-    } else if local == server && remote == client {
+    } else if local == server && (remote == client || (remote == 0 && event["new"] == "SYN_RECV")) {
         Some(Side::Server)
     } else {
         None
@@ -145,6 +147,9 @@ mod tests {
         assert!(side(&event(0, 4000), &connection()) == Some(Side::Client));
         assert!(side(&event(4000, 50000), &connection()) == Some(Side::Server));
         assert!(side(&event(4000, 0), &connection()).is_none());
+        let mut cloned = event(4000, 0);
+        cloned["new"] = json!("SYN_RECV");
+        assert!(side(&cloned, &connection()) == Some(Side::Server));
         assert!(
             side(
                 &json!({"event": "connection", "lport": 50000, "rport": 4000}),
