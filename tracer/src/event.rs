@@ -148,7 +148,17 @@ impl Names {
         count: u64,
     ) -> Option<Event> {
         let (event, detail) = self.detail(record, count)?;
-        Some(self.common(record.head(), owner, event, detail))
+        let mut event = self.common(record.head(), owner, event, detail);
+        if let Record::State(record) = record
+            && record.new == state::SYN_RECV
+            && record.head.tuple.rport == 0
+        {
+            // Up to 6.12 a child gets its addresses after it has changed state:
+            // `net/ipv4/inet_connection_sock.c: inet_csk_clone_lock`.
+            event.raddr = None;
+            event.rport = None;
+        }
+        Some(event)
     }
 
     /// An event that belongs to nobody and no connection.

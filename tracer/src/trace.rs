@@ -277,7 +277,8 @@ impl Trace {
     ///
     /// When the sink fails, or a map can't be read.
     pub fn tick(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        self.settle_storms(sink)?;
+        self.drain(clock::now(), sink)?;
+        self.settle_storms(false, sink)?;
         self.tell_lost(sink)?;
         let accepts_skipped = self
             .rows
@@ -316,7 +317,8 @@ impl Trace {
     }
 
     /// Tells what storms have added since their last record: the kernel sends few, and some may be lost.
-    fn settle_storms(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    /// A storm whose first record has not come may still have it on the way, unless it `is_over`.
+    fn settle_storms(&mut self, is_over: bool, sink: &mut dyn Sink) -> anyhow::Result<()> {
         let now = clock::now();
         let wants = |kind| self.options.filters.events.contains(&kind);
         let fd = if wants(Kind::FdExhausted) {
@@ -330,23 +332,19 @@ impl Trace {
             Vec::new()
         };
         for (key, storm) in fd {
-            let mut record = self
-                .fd
-                .latest
-                .get(&key)
-                .copied()
-                .unwrap_or_else(|| unseen_fd(&key));
+            let latest = self.fd.latest.get(&key).copied();
+            let Some(mut record) = latest.or_else(|| is_over.then(|| unseen_fd(&key))) else {
+                continue;
+            };
             record.head.ts = now;
             record.total = storm.total;
             self.show(&Record::FdExhausted(record), sink)?;
         }
         for (key, storm) in tw {
-            let mut record = self
-                .tw
-                .latest
-                .get(&key)
-                .copied()
-                .unwrap_or_else(|| unseen_tw(&key));
+            let latest = self.tw.latest.get(&key).copied();
+            let Some(mut record) = latest.or_else(|| is_over.then(|| unseen_tw(&key))) else {
+                continue;
+            };
             record.head.ts = now;
             record.total = storm.total;
             self.show(&Record::TimeWaitOverflow(record), sink)?;
@@ -438,7 +436,7 @@ impl Trace {
         // Settles what retransmits were missed on sockets that are still open.
         self.session.scan()?;
         while self.drain(u64::MAX, sink)? {}
-        self.settle_storms(sink)?;
+        self.settle_storms(true, sink)?;
         self.reconcile_overflows(sink)?;
         self.tell_lost(sink)?;
         let live: Vec<_> = self

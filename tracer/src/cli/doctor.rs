@@ -1,6 +1,6 @@
 //! `tcptrace doctor`: what works here, and what is in the way.
 
-use std::io;
+use std::{io, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::kernel::KernelArgs;
 use crate::{
     doctor::{self, text},
-    error::{Error, Result},
+    error::{Kind, Result},
     kernel::filters::Filters,
 };
 
@@ -29,7 +29,8 @@ enum Format {
     Json,
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+/// Exit code 3 where tracing does not work; the report says why.
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let report = doctor::examine(&args.kernel.options(Filters::default()));
     let mut out = io::stdout().lock();
     match args.format {
@@ -39,12 +40,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
             println!();
         }
     }
-    if report.ready {
-        Ok(())
+    Ok(ExitCode::from(if report.ready {
+        0
     } else {
-        Err(Error::unsupported(
-            "tracing does not work here",
-            report.todo.join("\n  "),
-        ))
-    }
+        Kind::Unsupported.exit_code()
+    }))
 }

@@ -373,9 +373,69 @@ impl Step {
     }
 }
 
+impl Hooked {
+    /// What it is attached to, as people write it: `fexit/alloc_fd`.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match self.attach {
+            Attach::TpBtf { tracepoint } => format!("tp_btf/{tracepoint}"),
+            Attach::FEntry(function) => format!("fentry/{}", function.name),
+            Attach::FExit(function) => format!("fexit/{}", function.name),
+            Attach::KProbe(function) => format!("kprobe/{}", function.name),
+            Attach::KRetProbe(function) => format!("kretprobe/{}", function.name),
+            Attach::SyscallExits { calls: [call] } => format!("syscalls:sys_exit_{call}"),
+            Attach::SyscallExits { calls } => {
+                format!("syscalls:sys_exit_* of {} calls", calls.len())
+            }
+            Attach::Iter { over } => format!("iter/{over}"),
+        }
+    }
+}
+
+/// The ladder as README shows it: a row a moment, its rungs best first.
+#[must_use]
+pub fn markdown() -> String {
+    let mut table = String::from("| moment | hook | rungs, best first |\n| --- | --- | --- |\n");
+    for step in LADDER {
+        let rungs: Vec<String> = step
+            .rungs
+            .iter()
+            .map(|rung| {
+                let targets: Vec<String> = rung
+                    .programs
+                    .iter()
+                    .map(|hooked| format!("`{}`", hooked.target()))
+                    .collect();
+                if targets.is_empty() {
+                    rung.name.to_owned()
+                } else {
+                    targets.join(" + ")
+                }
+            })
+            .collect();
+        table += &format!(
+            "| {} | `{}` | {} |\n",
+            step.shows,
+            step.hook.name(),
+            rungs.join(" → ")
+        );
+    }
+    table
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readme_shows_this_ladder() {
+        let readme = include_str!("../../../README.md");
+        let table = markdown();
+        assert!(
+            readme.contains(&table),
+            "README.md lacks this table:\n{table}"
+        );
+    }
 
     fn names(step: &Step, means: Option<Means>) -> Vec<&'static str> {
         step.choose(means).map(|rung| rung.name).collect()
