@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::peers::{self, Connection};
-use super::watch::Watch;
+use super::watch::{self, Watch};
 
 /// The end that closes first.
 const CLIENT: &[&str] = &[
@@ -32,6 +32,9 @@ pub(super) fn run() -> Result<()> {
         "the schema is {}",
         watch.start["schema"]
     );
+    for hook in watch.start["hooks"].as_array().into_iter().flatten() {
+        rests_on(hook, &watch::rung())?;
+    }
     let connection = peers::connect_once()?;
     let (mut client, mut server) = (Vec::new(), Vec::new());
     while client.last().map(String::as_str) != CLIENT.last().copied()
@@ -71,6 +74,30 @@ pub(super) fn run() -> Result<()> {
     for hook in end["hooks"].as_array().into_iter().flatten() {
         adds_up(hook)?;
     }
+    Ok(())
+}
+
+/// Hooks that have a rung on functions. A Debian kernel lets every one of them be had, so less than what was asked for,
+/// or on `auto` less than the best, is a refusal.
+const ON_FUNCTIONS: &[&str] = &[
+    "time_wait_overflow",
+    "accept",
+    "connect_failed",
+    "fd_exhausted",
+];
+
+fn rests_on(hook: &Value, asked: &str) -> Result<()> {
+    let name = hook["hook"].as_str().unwrap_or_default();
+    let got = hook["rung"].as_str().unwrap_or_default();
+    let right = match asked {
+        "auto" | "fexit" => got == "fexit",
+        "kprobe" => got == "kprobe",
+        _ => got != "fexit" && got != "kprobe",
+    };
+    ensure!(
+        right || !ON_FUNCTIONS.contains(&name),
+        "asked for {asked}, {name} rests on {got}"
+    );
     Ok(())
 }
 
@@ -157,6 +184,17 @@ mod tests {
             )
             .is_none()
         );
+    }
+
+    #[test]
+    fn a_hook_below_the_rung_that_was_asked_for_is_a_refusal() {
+        let hook = |rung| json!({"hook": "accept", "rung": rung});
+        assert!(rests_on(&hook("fexit"), "auto").is_ok());
+        assert!(rests_on(&hook("kprobe"), "auto").is_err());
+        assert!(rests_on(&hook("fexit"), "kprobe").is_err());
+        assert!(rests_on(&hook("tracepoint"), "tracepoint").is_ok());
+        let only_one = json!({"hook": "tcp_retransmit_skb", "rung": "tp_btf"});
+        assert!(rests_on(&only_one, "fexit").is_ok());
     }
 
     #[test]

@@ -30,17 +30,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts the tracer on the rung that the plan asks for, and returns when it sees everything from then on.
+    /// Starts the tracer, whose wrapper forces the rung that the plan asks for, and returns when it sees everything from then on.
     pub(super) fn start(events: &str) -> Result<Self> {
         let program =
             std::env::var("TCPTRACE_BIN").context("TCPTRACE_BIN does not name the program")?;
         let mut command = Command::new(program);
         command.args(["watch", "--format", "json", "--verbose", "--events", events]);
-        if let Ok(rung) = std::env::var("VM_RUNG")
-            && rung != "auto"
-        {
-            command.args(["--attach", &rung]);
-        }
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
@@ -79,6 +74,11 @@ impl Watch {
         ensure!(last["event"] == "end", "the last line is {last}");
         Ok(last)
     }
+}
+
+/// The rung that the plan asks for.
+pub(super) fn rung() -> String {
+    std::env::var("VM_RUNG").unwrap_or_else(|_| "auto".to_owned())
 }
 
 fn next(lines: &mut BufReader<ChildStdout>) -> Result<Option<Value>> {

@@ -13,7 +13,7 @@ use vm_init::plan::{self, Plan};
 use super::{
     cpio::{Archive, Node},
     kernel::Kernel,
-    payload::Payload,
+    payload::{Payload, WRAPPER},
     programs,
 };
 
@@ -69,6 +69,8 @@ pub(super) fn write(to: &Path, payload: &Payload, kernel: &Kernel, plan: &Plan) 
     tree.put("/etc/group", Node::File(GROUPS.into()));
     tree.put("/etc/hosts", Node::File(HOSTS.into()));
     tree.put(plan::PATH, Node::File(plan.render()?.into_bytes()));
+    let (path, wrapper) = WRAPPER;
+    tree.put(path, Node::File(wrapper.into()));
     for built in &payload.built {
         tree.copy(&built.file, &built.inside)?;
     }
