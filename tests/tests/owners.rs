@@ -91,6 +91,15 @@ fn stuck() -> (Veth, Traffic, Traffic) {
     (veth, client, server)
 }
 
+/// A process that is no child of the test, ended with it.
+struct Killed(u32);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.0 as i32), Signal::SIGKILL);
+    }
+}
+
 fn retransmits_of(events: &[Event], pid: u32) -> usize {
     of(events, "retransmit")
         .iter()
@@ -105,6 +114,7 @@ fn fork_and_exit_of_the_parent() {
     let trace = Trace::start(&veth.near, &[]);
     veth.far.drop_incoming("meta l4proto tcp");
     let child = client.ok("fork")[0] as u32;
+    let _ended = Killed(child);
     client.ok("send 0 100");
     trace.wait_for("retransmits of the parent", |events| {
         retransmits_of(events, client.pid()) >= 2
@@ -124,7 +134,6 @@ fn fork_and_exit_of_the_parent() {
             "the socket is from before the trace: {event:?}"
         );
     }
-    kill(Pid::from_raw(child as i32), Signal::SIGKILL).unwrap();
 }
 
 /// Passed with SCM_RIGHTS: stays with the process that connected while that lives, then belongs to the one that has it.
