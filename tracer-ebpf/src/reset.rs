@@ -16,7 +16,7 @@ use crate::{
     conn, emit, filter,
     maps::{config, field},
     process,
-    sock::{Sock, mapped, probe, probe_tuple},
+    sock::{Sock, mapped, probe, probe_tuple, sport},
 };
 
 /// Number of a request socket's state, `TCP_NEW_SYN_RECV`.
@@ -81,6 +81,9 @@ fn sent(sk: *const u8, skb: u64, reason: u32) -> Outcome {
         };
     }
     probe_tuple(sk.addr(), &mut tuple);
+    if tuple.lport == 0 {
+        tuple.lport = sport(sk.addr());
+    }
     tell(None, &tuple, 1, reason, now)
 }
 

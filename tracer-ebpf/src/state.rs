@@ -222,7 +222,10 @@ unsafe fn closed(sk: Sock, conn: *mut Conn, old: u8, fate: Fate, now: u64) {
             is_counted,
             conn::is_held((*conn).owner_source),
         );
-        if !sk.has_socket() {
+        // After an orderly end nothing follows; else a reset may, which needs the owner: then, and
+        // where a descriptor is left, the entry goes when the socket is freed.
+        let is_orderly = old == LAST_ACK || (*conn).state == TIME_WAIT;
+        if is_orderly && !sk.has_socket() {
             let _ = CONNS.remove(&sk.addr());
         }
     }
