@@ -33,6 +33,8 @@ pub enum Hook {
     FdExhausted,
     /// A process runs another program.
     Exec,
+    /// A process moves to another cgroup.
+    Cgroup,
     /// A process ends.
     Exit,
     /// Sockets that exist already are walked.
@@ -46,7 +48,7 @@ impl Hook {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::State,
         Self::Connection,
         Self::ConnectFailed,
@@ -60,6 +62,7 @@ impl Hook {
         Self::Accept,
         Self::FdExhausted,
         Self::Exec,
+        Self::Cgroup,
         Self::Exit,
         Self::TaskFile,
         Self::Process,
@@ -82,6 +85,7 @@ impl Hook {
             Self::Accept => "accept",
             Self::FdExhausted => "fd_exhausted",
             Self::Exec => "sched_process_exec",
+            Self::Cgroup => "cgroup_attach_task",
             Self::Exit => "sched_process_exit",
             Self::TaskFile => "task_file",
             Self::Process => "process",

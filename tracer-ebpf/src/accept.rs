@@ -13,7 +13,7 @@ use tracer_common::{
 
 use crate::{
     account::{self, Outcome},
-    conn,
+    conn, filter,
     maps::field,
     process,
     sock::{is_tcp, probe, socket_of_current, socket_of_file},
@@ -83,6 +83,9 @@ fn accepted(descriptor: u32) {
 #[inline(always)]
 fn taken(sk: u64, known: Option<*mut Conn>) {
     let run = account::enter(Hook::Accept);
+    if !filter::watches(sk) {
+        return account::leave(Hook::Accept, Outcome::Filtered);
+    }
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let owner = process::current();

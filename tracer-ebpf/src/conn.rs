@@ -20,7 +20,7 @@ use crate::{
 pub(crate) fn new_id(hook: Hook, run: u64) -> u64 {
     // SAFETY: no argument, no precondition.
     let cpu = unsafe { aya_ebpf::helpers::bpf_get_smp_processor_id() };
-    (run << 16) | (u64::from(cpu) << 4) | hook as u64
+    (run << 20) | (u64::from(cpu) << 5) | hook as u64
 }
 
 /// The entry of a socket, or NULL.

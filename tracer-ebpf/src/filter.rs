@@ -8,12 +8,25 @@ use tracer_common::{
     record::Kind,
 };
 
-use crate::maps::{CIDRS, COMMS, NETNS, PIDS, PORTS, PROCESSES, config};
+use crate::{
+    maps::{CIDRS, COMMS, NETNS, PIDS, PORTS, PROCESSES, config, field},
+    sock::probe,
+};
 
 /// Whether `--events` names this kind.
 #[inline(always)]
 pub(crate) fn wants(kind: Kind) -> bool {
     config!(events, u32) & (1 << kind as u32) != 0
+}
+
+/// Whether a socket, given by address, is in a namespace that is watched: of others nothing is kept.
+#[inline(always)]
+pub(crate) fn watches(sk: u64) -> bool {
+    if config!(filters, u32) & filter::NETNS == 0 {
+        return true;
+    }
+    let net: u64 = probe(sk, field!(net));
+    NETNS.get_ptr(&probe(net, field!(netns_inum))).is_some()
 }
 
 /// Whether an event with this owner and these ends is wanted.

@@ -124,6 +124,9 @@ pub(crate) fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn received(sk: Sock, run: u64) -> Outcome {
+    if !filter::watches(sk.addr()) {
+        return Outcome::Filtered;
+    }
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let entry = match conn::get(sk.addr()) {

@@ -41,6 +41,9 @@ pub(crate) fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn segment(sk: Sock, skb: u64, err: i32, run: u64) -> Outcome {
+    if !filter::watches(sk.addr()) {
+        return Outcome::Filtered;
+    }
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let total: u32 = probe(sk.addr(), field!(total_retrans));
@@ -121,6 +124,9 @@ pub(crate) fn tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn synack(sk: Sock, request: u64, run: u64) -> Outcome {
+    if !filter::watches(sk.addr()) {
+        return Outcome::Filtered;
+    }
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let mut owner = ProcessKey::UNKNOWN;

@@ -12,7 +12,7 @@ use tracer_common::{
 
 use crate::{
     account::{self, Outcome},
-    conn,
+    conn, filter,
     maps::{CONNS, OWN_RTO, PROCESSES, config, field},
     process,
     sock::{Sock, probe, tcp_of_file},
@@ -66,6 +66,9 @@ fn calibrate(sk: u64) {
 
 #[inline(always)]
 fn found(sk: u64, now_in: u8, task: u64, owner: &ProcessKey, run: u64) -> Outcome {
+    if !filter::watches(sk) {
+        return Outcome::Filtered;
+    }
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     process::know(owner, task, now);

@@ -48,6 +48,9 @@ pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> Outcome {
+    if !filter::watches(sk.addr()) {
+        return Outcome::Filtered;
+    }
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let Some(conn) = entry(sk, old, new, run, now) else {

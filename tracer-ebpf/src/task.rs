@@ -1,4 +1,4 @@
-//! Processes that run another program, and that end.
+//! Processes that run another program, move to another cgroup, and end.
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
@@ -21,12 +21,26 @@ use crate::{
 /// `(struct task_struct *, pid_t, struct linux_binprm *)`. The name and the memory are the new ones.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    let task = ctx.arg::<*const u8>(0) as u64;
+    describe_again(Hook::Exec, ctx.arg::<*const u8>(0) as u64, true);
+    0
+}
+
+/// `kernel/cgroup/cgroup.c: cgroup_attach_task`. Prototype on 5.10 to 7.3:
+/// `(struct cgroup *, const char *, struct task_struct *, bool)`. The task is in the new group.
+#[btf_tracepoint(function = "cgroup_attach_task")]
+pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
+    describe_again(Hook::Cgroup, ctx.arg::<*const u8>(2) as u64, false);
+    0
+}
+
+/// A process that is known is not what it was: judges it by the filters anew, and describes it.
+#[inline(always)]
+fn describe_again(hook: Hook, task: u64, is_current: bool) {
     let key = process::of_task(task);
     let Some(entry) = PROCESSES.get_ptr_mut(&key) else {
-        return 0;
+        return;
     };
-    account::enter(Hook::Exec);
+    account::enter(hook);
     let leader: u64 = probe(task, field!(group_leader));
     let mut comm = [0; 16];
     probe_bytes(leader + u64::from(field!(comm)), &mut comm);
@@ -41,9 +55,8 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     }
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    let outcome = process::describe(&key, leader, true, now);
-    account::leave(Hook::Exec, outcome);
-    0
+    let outcome = process::describe(&key, leader, is_current, now);
+    account::leave(hook, outcome);
 }
 
 /// `kernel/exit.c: do_exit`, for each thread. Prototype: 5.10 to 6.15 `(struct task_struct *)`, then

@@ -427,12 +427,13 @@ impl Trace {
         Ok(())
     }
 
-    /// Shows what is left, and returns the last line.
+    /// Shows what is left, and returns the last line. Detaching, when the trace is dropped, takes the
+    /// kernel a second or two.
     ///
     /// # Errors
     ///
     /// When the sink fails, or a map can't be read.
-    pub fn finish(mut self, sink: &mut dyn Sink) -> anyhow::Result<End> {
+    pub fn finish(&mut self, sink: &mut dyn Sink) -> anyhow::Result<End> {
         // Settles what retransmits were missed on sockets that are still open.
         self.session.scan()?;
         while self.drain(u64::MAX, sink)? {}
@@ -462,7 +463,7 @@ impl Trace {
             ts: self.names.epoch.format(now),
             duration_us: (now - self.started) / 1_000,
             events: self.aggregate.events().clone(),
-            hooks: self.rows,
+            hooks: self.rows.clone(),
             processes,
         };
         sink.end(&end)?;

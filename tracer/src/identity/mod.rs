@@ -118,6 +118,11 @@ impl Identities {
     /// Takes the kernel's description of a process; a later one (after an exec) replaces it.
     pub fn learn(&mut self, record: &ProcessSeen) {
         let mut identity = Identity::from_record(record);
+        if identity.args.is_empty()
+            && let Some(before) = self.known.get(&record.head.owner)
+        {
+            identity.args.clone_from(&before.args);
+        }
         identity.enrich(&record.head.owner);
         self.known.insert(record.head.owner, Rc::new(identity));
     }

@@ -156,6 +156,11 @@ pub const LADDER: &[Step] = &[
         rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("sched_process_exec")])],
     },
     Step {
+        hook: Hook::Cgroup,
+        shows: "a process moves to another cgroup",
+        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("cgroup_attach_task")])],
+    },
+    Step {
         hook: Hook::Destroy,
         shows: "a socket is freed",
         rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("tcp_destroy_sock")])],
