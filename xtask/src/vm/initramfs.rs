@@ -71,7 +71,7 @@ pub(super) fn write(to: &Path, payload: &Payload, kernel: &Kernel, plan: &Plan) 
     tree.put(plan::PATH, Node::File(plan.render()?.into_bytes()));
     let (path, wrapper) = WRAPPER;
     tree.put(path, Node::File(wrapper.into()));
-    for built in &payload.built {
+    for built in payload.built.iter().filter(|built| built.is_for(plan)) {
         tree.copy(&built.file, &built.inside)?;
     }
     for module in &kernel.modules {

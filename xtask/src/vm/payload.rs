@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use vm_init::plan::Test;
+use vm_init::plan::{Plan, Test};
 
 use super::{command::stdout, rung::Rung};
 use crate::process::{cargo, shown};
@@ -19,6 +19,9 @@ const SUITE: &str = "tcptrace-tests";
 
 /// Where the tracer stands in the machines.
 const TCPTRACE: &str = "/usr/bin/tcptrace";
+
+/// Where the test binaries stand. They look for the helper program beside this folder, as in cargo's.
+const TESTS: &str = "/vm/suite/deps";
 
 /// What tests run in its place, and its text: it forces the rung.
 pub(super) const WRAPPER: (&str, &str) = ("/vm/tcptrace", include_str!("tcptrace.sh"));
@@ -44,6 +47,17 @@ pub(super) struct Built {
     pub(super) inside: String,
 }
 
+impl Built {
+    /// A test binary is for a plan that runs it, everything else for every plan.
+    pub(super) fn is_for(&self, plan: &Plan) -> bool {
+        !self.inside.starts_with(TESTS)
+            || plan
+                .tests
+                .iter()
+                .any(|test| test.argv.first() == Some(&self.inside))
+    }
+}
+
 /// Everything that was built.
 pub(super) struct Payload {
     pub(super) built: Vec<Built>,
@@ -66,13 +80,8 @@ pub(super) fn build(depth: Depth) -> Result<Payload> {
         });
     }
     if depth >= Depth::Suite {
-        for artifact in artifacts(&["test", "--no-run", "--package", SUITE])? {
-            // Where a test looks for the helper program: beside the folder of its own.
-            let folder = if artifact.is_test {
-                "/vm/suite/deps"
-            } else {
-                "/vm/suite"
-            };
+        for artifact in artifacts(&["test", "--no-run", "--package", SUITE], STRIPPED)? {
+            let folder = if artifact.is_test { TESTS } else { "/vm/suite" };
             let inside = format!("{folder}/{}", artifact.name);
             if artifact.is_test {
                 let tests = tests_of(&artifact.executable)?;
@@ -169,15 +178,20 @@ struct Artifact {
 }
 
 fn program(name: &str) -> Result<PathBuf> {
-    let found = artifacts(&["build", "--package", name, "--bin", name])?;
+    let found = artifacts(&["build", "--package", name, "--bin", name], WHOLE)?;
     let program = found.into_iter().find(|artifact| artifact.name == name);
     Ok(program
         .with_context(|| format!("cargo built no {name}"))?
         .executable)
 }
 
+/// As the user gets it.
+const WHOLE: &[(&str, &str)] = &[];
+/// A machine's memory holds all test binaries, so theirs go without line tables.
+const STRIPPED: &[(&str, &str)] = &[("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")];
+
 /// Builds without shared libraries and returns the executables.
-fn artifacts(arguments: &[&str]) -> Result<Vec<Artifact>> {
+fn artifacts(arguments: &[&str], settings: &[(&str, &str)]) -> Result<Vec<Artifact>> {
     let mut command = cargo();
     command
         .args(arguments)
@@ -196,6 +210,7 @@ fn artifacts(arguments: &[&str]) -> Result<Vec<Artifact>> {
             ),
             STATIC,
         )
+        .envs(settings.iter().copied())
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .stderr(Stdio::inherit());

@@ -42,6 +42,7 @@ const PACKAGES: &[&str] = &[
     "libpython3.*-minimal",
     "libpython3.*-stdlib",
     "python3-gunicorn",
+    "python3-pkg-resources",
 ];
 
 /// Other files that a program opens itself.
