@@ -29,8 +29,8 @@ pub struct TwKey {
     pub process: ProcessKey,
     /// Network namespace.
     pub netns: u32,
-    /// Zero: keys are compared as bytes.
-    pub pad: u32,
+    /// How the owner is known, [`crate::conn::OwnerSource`].
+    pub owner_source: u32,
 }
 
 /// How often so far.

@@ -16,6 +16,9 @@ use crate::{
     sock::{current_leader, probe, probe_bytes, probe_str, probe_user_into},
 };
 
+/// What the map says when the entry is there already.
+const EEXIST: i32 = -17;
+
 /// The process that runs now.
 #[inline(always)]
 pub(crate) fn current() -> ProcessKey {
@@ -67,6 +70,8 @@ fn learn(key: &ProcessKey, leader: u64, is_current: bool, now: u64) {
     account::enter(Hook::Process);
     let outcome = match PROCESSES.insert(key, &process, u64::from(BPF_NOEXIST)) {
         Ok(()) => describe(key, leader, is_current, now),
+        // Another CPU was quicker.
+        Err(EEXIST) => Outcome::Aggregated,
         Err(_) => Outcome::MapFull,
     };
     account::leave(Hook::Process, outcome);

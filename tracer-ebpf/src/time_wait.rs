@@ -10,7 +10,7 @@ use tracer_common::{
     conn::{Conn, Tuple, flag},
     fields::MISSING,
     hook::Hook,
-    process::{ProcessKey, Total},
+    process::Total,
     record::{Kind, TimeWaitOverflow},
     storm::{INTERVAL, Storm, TwKey},
     tcp::state,
@@ -209,13 +209,10 @@ unsafe fn tell(conn: *const Conn, count: u32, max: u32, is_inferred: bool, now: 
     }
     process::count(owner, Total::TimeWaitOverflow, 1);
     let key = TwKey {
-        process: ProcessKey {
-            start: owner.start,
-            tgid: owner.tgid,
-            pad: 0,
-        },
+        process: *owner,
         netns: tuple.netns,
-        pad: 0,
+        // SAFETY: guaranteed by the caller.
+        owner_source: u32::from(unsafe { (*conn).owner_source }),
     };
     if TW_STORMS.get_ptr(&key).is_none() {
         let _ = TW_STORMS.insert(&key, &Storm::default(), 1);

@@ -3,10 +3,16 @@
 //!
 //! The totals come from the kernel's map alone, so a lost record changes none of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use serde::Serialize;
 use tracer_common::process::{ProcessKey, Totals};
+
+use crate::identity::{Identity, cgroup::Container};
 
 /// Processes that ended and had trouble; beyond that many they are added up in one row.
 const ENDED_KEPT: usize = 65_536;
@@ -15,7 +21,7 @@ const ENDED_KEPT: usize = 65_536;
 #[derive(Debug, Default)]
 pub struct Aggregate {
     events: BTreeMap<&'static str, u64>,
-    ended: HashMap<ProcessKey, (String, Totals)>,
+    ended: HashMap<ProcessKey, (Rc<Identity>, Totals)>,
     ended_others: Totals,
 }
 
@@ -26,8 +32,18 @@ pub struct ProcessRow {
     pub pid: Option<u32>,
     /// When it started, RFC 3339.
     pub pid_start: Option<String>,
+    /// User id.
+    pub uid: Option<u32>,
     /// Its name.
     pub comm: Option<String>,
+    /// Its command line, as far as it is known (256 bytes).
+    pub cmdline: Option<String>,
+    /// Its cgroup.
+    pub cgroup: Option<String>,
+    /// Its container.
+    pub container: Option<Container>,
+    /// Its unit.
+    pub unit: Option<String>,
     /// What happened to it.
     #[serde(flatten)]
     pub totals: TotalsRow,
@@ -92,7 +108,7 @@ impl Aggregate {
     }
 
     /// Keeps the totals of a process that the kernel's map is about to forget.
-    pub fn retire(&mut self, key: ProcessKey, comm: &str, totals: &Totals) {
+    pub fn retire(&mut self, key: ProcessKey, identity: &Rc<Identity>, totals: &Totals) {
         if *totals == Totals::default() {
             return;
         }
@@ -100,7 +116,7 @@ impl Aggregate {
             let (_, sum) = self
                 .ended
                 .entry(key)
-                .or_insert_with(|| (comm.to_owned(), Totals::default()));
+                .or_insert_with(|| (Rc::clone(identity), Totals::default()));
             add(sum, totals);
         } else {
             add(&mut self.ended_others, totals);
@@ -110,38 +126,30 @@ impl Aggregate {
     /// All processes with anything to tell, the most troubled first: those that were retired and those
     /// in the kernel's map now.
     #[must_use]
-    pub fn processes(
-        &self,
-        live: &[(ProcessKey, String, Totals)],
-    ) -> Vec<(ProcessKey, String, Totals)> {
+    pub fn processes(&self, live: &[Row]) -> Vec<Row> {
         let mut rows = self.ended.clone();
-        for (key, comm, totals) in live {
-            let (name, sum) = rows
-                .entry(*key)
-                .or_insert_with(|| (comm.clone(), Totals::default()));
-            name.clone_from(comm);
+        for (key, identity, totals) in live {
+            let (name, sum) = rows.entry(*key).or_default();
+            name.clone_from(identity);
             add(sum, totals);
         }
-        let (_, others) = rows
-            .entry(ProcessKey::UNKNOWN)
-            .or_insert_with(|| (String::new(), Totals::default()));
+        let (_, others) = rows.entry(ProcessKey::UNKNOWN).or_default();
         add(others, &self.ended_others);
-        let mut rows: Vec<_> = rows
+        let mut rows: Vec<Row> = rows
             .into_iter()
-            .map(|(key, (comm, totals))| (key, comm, totals))
+            .map(|(key, (identity, totals))| (key, identity, totals))
             .filter(|(_, _, totals)| *totals != Totals::default())
             .collect();
         rows.sort_by_key(|(key, _, totals)| {
             let row = TotalsRow::from(*totals);
-            (
-                std::cmp::Reverse(row.trouble()),
-                std::cmp::Reverse(row.connections),
-                *key,
-            )
+            (Reverse(row.trouble()), Reverse(row.connections), *key)
         });
         rows
     }
 }
+
+/// A process, who it is, and what happened to it.
+pub type Row = (ProcessKey, Rc<Identity>, Totals);
 
 const fn add(sum: &mut Totals, more: &Totals) {
     sum.connections += more.connections;
@@ -166,6 +174,13 @@ mod tests {
             tgid,
             pad: 0,
         }
+    }
+
+    fn named(comm: &str) -> Rc<Identity> {
+        Rc::new(Identity {
+            comm: comm.to_owned(),
+            ..Identity::default()
+        })
     }
 
     fn totals(segs: u64) -> Totals {
@@ -193,12 +208,12 @@ mod tests {
                     aggregate.count("retransmit");
                 }
                 if is_retired && let Some(sum) = kernel.remove(&tgid) {
-                    aggregate.retire(key(tgid), "x", &sum);
+                    aggregate.retire(key(tgid), &named("x"), &sum);
                 }
             }
             let live: Vec<_> = kernel
                 .into_iter()
-                .map(|(tgid, sum)| (key(tgid), "x".to_owned(), sum))
+                .map(|(tgid, sum)| (key(tgid), named("x"), sum))
                 .collect();
             let told: BTreeMap<u32, u64> = aggregate
                 .processes(&live)
@@ -212,12 +227,12 @@ mod tests {
     #[test]
     fn the_most_troubled_process_comes_first() {
         let mut aggregate = Aggregate::default();
-        aggregate.retire(key(1), "calm", &totals(0));
-        aggregate.retire(key(2), "troubled", &totals(9));
+        aggregate.retire(key(1), &named("calm"), &totals(0));
+        aggregate.retire(key(2), &named("troubled"), &totals(9));
         let names: Vec<_> = aggregate
             .processes(&[])
             .into_iter()
-            .map(|row| row.1)
+            .map(|row| row.1.comm.clone())
             .collect();
         assert_eq!(names, ["troubled", "calm"]);
     }

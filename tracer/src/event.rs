@@ -304,8 +304,8 @@ impl Names {
             Record::TimeWaitOverflow(record) => (
                 "time_wait_overflow",
                 Detail::TimeWaitOverflow {
-                    tw_count: Some(record.tw_count),
-                    tw_max: Some(record.tw_max),
+                    tw_count: (record.tw_max != 0).then_some(record.tw_count),
+                    tw_max: (record.tw_max != 0).then_some(record.tw_max),
                     inferred: record.inferred == 1,
                     count,
                 },
@@ -317,8 +317,8 @@ impl Names {
                     syscall: syscall_name(record.syscall),
                     count,
                     open_fds: (record.open_fds != u32::MAX).then_some(record.open_fds),
-                    limit_soft: Some(record.limit_soft),
-                    limit_hard: Some(record.limit_hard),
+                    limit_soft: (record.limit_soft != u64::MAX).then_some(record.limit_soft),
+                    limit_hard: (record.limit_hard != u64::MAX).then_some(record.limit_hard),
                 },
             ),
             Record::ProcessSeen(_) | Record::ProcessGone(_) => return None,

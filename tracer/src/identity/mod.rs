@@ -133,9 +133,12 @@ impl Identities {
         self.known.get(key)
     }
 
-    /// Finds out what is still known of a process whose description was lost: its name from the
-    /// kernel's map, the rest from `/proc` if it lives.
-    pub fn find(&mut self, key: &ProcessKey, comm: Option<[u8; 16]>) {
+    /// Who it is, also where the description was lost: then its name comes from the kernel's map, the
+    /// rest from `/proc` if it lives.
+    pub fn find(&mut self, key: &ProcessKey, comm: Option<[u8; 16]>) -> Rc<Identity> {
+        if let Some(identity) = self.known.get(key) {
+            return Rc::clone(identity);
+        }
         let mut identity = Identity {
             comm: comm.map(|comm| text(&comm)).unwrap_or_default(),
             place: Place::of("/"),
@@ -150,7 +153,9 @@ impl Identities {
             identity.comm = status.name;
         }
         identity.enrich(key);
-        self.known.insert(*key, Rc::new(identity));
+        let identity = Rc::new(identity);
+        self.known.insert(*key, Rc::clone(&identity));
+        identity
     }
 
     /// Forgets a process that ended and can cause no event.

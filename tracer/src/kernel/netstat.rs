@@ -24,7 +24,7 @@ pub fn inode(path: &Path) -> io::Result<u32> {
 pub const NAMED: &str = "/run/netns";
 
 /// `TCPTimeWaitOverflow` of every namespace that can be seen, by inode number: those of all
-/// processes, and those that have a name.
+/// threads, and those that have a name.
 #[must_use]
 pub fn overflows() -> BTreeMap<u32, u64> {
     let mut counts = BTreeMap::new();
@@ -33,14 +33,17 @@ pub fn overflows() -> BTreeMap<u32, u64> {
         .flatten()
         .flatten()
     {
-        let root = PathBuf::from(format!("/proc/{}", process.pid()));
-        let Ok(inode) = inode(&root.join("ns/net")) else {
-            continue;
-        };
-        if !counts.contains_key(&inode)
-            && let Ok(text) = fs::read_to_string(root.join("net/netstat"))
-        {
-            counts.insert(inode, overflow(&text));
+        // A thread may be in another namespace than its process's leader.
+        for task in process.tasks().into_iter().flatten().flatten() {
+            let root = PathBuf::from(format!("/proc/{}/task/{}", task.pid, task.tid));
+            let Ok(inode) = inode(&root.join("ns/net")) else {
+                continue;
+            };
+            if !counts.contains_key(&inode)
+                && let Ok(text) = fs::read_to_string(root.join("net/netstat"))
+            {
+                counts.insert(inode, overflow(&text));
+            }
         }
     }
     for entry in fs::read_dir(NAMED).into_iter().flatten().flatten() {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Sink;
 use crate::{
     event::Event,
-    trace::{End, Start},
+    trace::frame::{End, Start},
 };
 
 /// Writes JSON lines.

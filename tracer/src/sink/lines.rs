@@ -8,7 +8,7 @@ use std::{
 use super::Sink;
 use crate::{
     event::{Detail, Event},
-    trace::{End, Start},
+    trace::frame::{End, Start},
 };
 
 /// Writes aligned lines.

@@ -8,7 +8,7 @@ use std::io;
 
 use crate::{
     event::Event,
-    trace::{End, Start},
+    trace::frame::{End, Start},
 };
 
 /// Takes a trace from its start to its end.

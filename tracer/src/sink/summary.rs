@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::trace::End;
+use crate::trace::frame::End;
 
 /// Processes that are named.
 const NAMED: usize = 10;

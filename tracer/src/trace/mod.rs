@@ -1,19 +1,22 @@
 //! A live trace: records come out of the kernel, get an owner's identity, are added up and shown.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    os::fd::OwnedFd,
-    rc::Rc,
-};
+pub mod frame;
+mod overflows;
+mod storms;
+
+use std::{collections::BTreeMap, os::fd::OwnedFd, rc::Rc};
 
 use anyhow::Context as _;
-use serde::Serialize;
 use tracer_common::{
-    process::{ProcessKey, flag},
+    process::{Process, ProcessKey, Totals, flag},
     record::{FdExhausted, Kind, TimeWaitOverflow},
-    storm::{FdKey, TwKey},
 };
 
+use self::{
+    frame::{End, HookStart, Start},
+    overflows::Overflows,
+    storms::Storms,
+};
 use crate::{
     aggregate::{Aggregate, ProcessRow},
     decode::Record,
@@ -29,43 +32,6 @@ use crate::{
     sink::Sink,
 };
 
-/// The first line of a trace.
-#[derive(Clone, Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "docs/schema.md documents the fields, and a test compares the two"
-)]
-pub struct Start {
-    pub event: &'static str,
-    pub schema: u32,
-    pub ts: String,
-    pub host: String,
-    pub kernel: String,
-    pub version: &'static str,
-    pub hooks: Vec<HookStart>,
-    pub filters: Vec<String>,
-}
-
-/// A hook and its rung.
-#[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "as above")]
-pub struct HookStart {
-    pub hook: &'static str,
-    pub rung: &'static str,
-}
-
-/// The last line of a trace.
-#[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "as above")]
-pub struct End {
-    pub event: &'static str,
-    pub ts: String,
-    pub duration_us: u64,
-    pub events: BTreeMap<&'static str, u64>,
-    pub hooks: Vec<HookRow>,
-    pub processes: Vec<ProcessRow>,
-}
-
 /// A live trace.
 pub struct Trace {
     session: Session,
@@ -73,34 +39,15 @@ pub struct Trace {
     identities: Identities,
     aggregate: Aggregate,
     started: u64,
-    fd: Ledger<FdKey, FdExhausted>,
-    tw: Ledger<TwKey, TimeWaitOverflow>,
-    /// `TCPTimeWaitOverflow` of each namespace at the start.
-    overflows: BTreeMap<u32, u64>,
-    /// Overflows told with an owner, and those told without, by namespace.
-    attributed: HashMap<u32, u64>,
-    unattributed: HashMap<u32, u64>,
+    fd: Storms<FdExhausted>,
+    tw: Storms<TimeWaitOverflow>,
+    overflows: Overflows,
     options: Options,
     rows: Vec<HookRow>,
     /// Ended processes that had no socket at the last tick.
     leaving: Vec<ProcessKey>,
     owner_ended: bool,
     accepts_skipped: u64,
-}
-
-/// What a storm has told, and its latest record to tell the rest with.
-struct Ledger<K, R> {
-    counts: crate::storm::Ledger<K>,
-    latest: HashMap<K, R>,
-}
-
-impl<K, R> Default for Ledger<K, R> {
-    fn default() -> Self {
-        Self {
-            counts: crate::storm::Ledger::default(),
-            latest: HashMap::new(),
-        }
-    }
 }
 
 impl Trace {
@@ -126,11 +73,9 @@ impl Trace {
             identities: Identities::default(),
             aggregate: Aggregate::default(),
             started: clock::now(),
-            fd: Ledger::default(),
-            tw: Ledger::default(),
-            overflows,
-            attributed: HashMap::new(),
-            unattributed: HashMap::new(),
+            fd: Storms::default(),
+            tw: Storms::default(),
+            overflows: Overflows::since(overflows),
             options,
             rows: Vec::new(),
             leaving: Vec::new(),
@@ -220,27 +165,10 @@ impl Trace {
                 self.owner_ended = true;
                 return Ok(());
             }
-            Record::FdExhausted(record) => {
-                let key = FdKey {
-                    process: record.head.owner,
-                    syscall: record.syscall,
-                    errno: record.errno,
-                    netns: record.head.tuple.netns,
-                    pad: 0,
-                };
-                self.fd.latest.insert(key, *record);
-                self.fd.counts.since(key, record.total)
-            }
+            Record::FdExhausted(record) => self.fd.told(record),
             Record::TimeWaitOverflow(record) => {
-                let netns = record.head.tuple.netns;
-                let key = TwKey {
-                    process: record.head.owner,
-                    netns,
-                    pad: 0,
-                };
-                self.tw.latest.insert(key, *record);
-                let count = self.tw.counts.since(key, record.total);
-                *self.attributed.entry(netns).or_default() += count;
+                let count = self.tw.told(record);
+                self.overflows.told(record.head.tuple.netns, count);
                 count
             }
             _ => 1,
@@ -263,11 +191,33 @@ impl Trace {
         if !key.is_known() {
             return None;
         }
-        if self.identities.get(key).is_none() {
-            let comm = self.session.process(key).map(|process| process.comm);
-            self.identities.find(key, comm);
+        if let Some(identity) = self.identities.get(key) {
+            return Some(Rc::clone(identity));
         }
-        self.identities.get(key).cloned()
+        let comm = self.session.process(key).map(|process| process.comm);
+        Some(self.identities.find(key, comm))
+    }
+
+    /// Who a process of the kernel's map is.
+    fn identity(&mut self, key: &ProcessKey, process: &Process) -> Rc<Identity> {
+        if !key.is_known() {
+            return Rc::default();
+        }
+        self.identities.find(key, Some(process.comm))
+    }
+
+    fn row(&self, key: ProcessKey, identity: &Identity, totals: Totals) -> ProcessRow {
+        ProcessRow {
+            pid: key.is_known().then_some(key.tgid),
+            pid_start: key.is_known().then(|| self.names.epoch.format(key.start)),
+            uid: identity.uid,
+            comm: key.is_known().then(|| identity.comm.clone()),
+            cmdline: (!identity.args.is_empty()).then(|| identity.args.join(" ")),
+            cgroup: identity.place.path.clone(),
+            container: identity.place.container.clone(),
+            unit: identity.place.unit.clone(),
+            totals: totals.into(),
+        }
     }
 
     /// What is done once a second: tells what storms and losses have added, forgets ended processes,
@@ -304,8 +254,8 @@ impl Trace {
                 continue;
             }
             if self.leaving.contains(&key) {
-                self.aggregate
-                    .retire(key, &comm(&process.comm), &process.totals);
+                let identity = self.identity(&key, &process);
+                self.aggregate.retire(key, &identity, &process.totals);
                 self.session.forget(&key);
                 self.identities.forget(&key);
             } else {
@@ -321,35 +271,28 @@ impl Trace {
     fn settle_storms(&mut self, is_over: bool, sink: &mut dyn Sink) -> anyhow::Result<()> {
         let now = clock::now();
         let wants = |kind| self.options.filters.events.contains(&kind);
-        let fd = if wants(Kind::FdExhausted) {
-            self.session.fd_storms()?
-        } else {
-            Vec::new()
-        };
-        let tw = if wants(Kind::TimeWaitOverflow) {
-            self.session.tw_storms()?
-        } else {
-            Vec::new()
-        };
-        for (key, storm) in fd {
-            let latest = self.fd.latest.get(&key).copied();
-            let Some(mut record) = latest.or_else(|| is_over.then(|| unseen_fd(&key))) else {
-                continue;
-            };
-            record.head.ts = now;
-            record.total = storm.total;
-            self.show(&Record::FdExhausted(record), sink)?;
+        let mut records = Vec::new();
+        if wants(Kind::FdExhausted) {
+            for (key, storm) in self.session.fd_storms()? {
+                records.extend(
+                    self.fd
+                        .rest(&key, storm.total, now, is_over)
+                        .map(Record::FdExhausted),
+                );
+            }
         }
-        for (key, storm) in tw {
-            let latest = self.tw.latest.get(&key).copied();
-            let Some(mut record) = latest.or_else(|| is_over.then(|| unseen_tw(&key))) else {
-                continue;
-            };
-            record.head.ts = now;
-            record.total = storm.total;
-            self.show(&Record::TimeWaitOverflow(record), sink)?;
+        if wants(Kind::TimeWaitOverflow) {
+            for (key, storm) in self.session.tw_storms()? {
+                records.extend(
+                    self.tw
+                        .rest(&key, storm.total, now, is_over)
+                        .map(Record::TimeWaitOverflow),
+                );
+            }
         }
-        Ok(())
+        records
+            .iter()
+            .try_for_each(|record| self.show(record, sink))
     }
 
     /// Tells what was lost and skipped since the last time.
@@ -399,23 +342,15 @@ impl Trace {
             return Ok(());
         }
         let now = clock::now();
-        for (netns, count) in netstat::overflows() {
+        for (netns, count) in self.overflows.rest(&netstat::overflows()) {
             if !filters.netns.is_empty() && !filters.netns.contains(&netns) {
                 continue;
             }
-            let grown = count.saturating_sub(self.overflows.get(&netns).copied().unwrap_or(0));
-            let told = self.attributed.get(&netns).copied().unwrap_or(0)
-                + self.unattributed.get(&netns).copied().unwrap_or(0);
-            let rest = grown.saturating_sub(told);
-            if rest == 0 {
-                continue;
-            }
-            *self.unattributed.entry(netns).or_default() += rest;
             let detail = Detail::TimeWaitOverflow {
                 tw_count: None,
                 tw_max: None,
                 inferred: true,
-                count: rest,
+                count,
             };
             self.aggregate.count("time_wait_overflow");
             sink.event(
@@ -444,19 +379,14 @@ impl Trace {
             .session
             .processes()?
             .into_iter()
-            .map(|(key, process)| (key, comm(&process.comm), process.totals))
+            .map(|(key, process)| (key, self.identity(&key, &process), process.totals))
             .collect();
         let now = clock::now();
         let processes = self
             .aggregate
             .processes(&live)
             .into_iter()
-            .map(|(key, comm, totals)| ProcessRow {
-                pid: key.is_known().then_some(key.tgid),
-                pid_start: key.is_known().then(|| self.names.epoch.format(key.start)),
-                comm: key.is_known().then_some(comm),
-                totals: totals.into(),
-            })
+            .map(|(key, identity, totals)| self.row(key, &identity, totals))
             .collect();
         let end = End {
             event: "end",
@@ -470,35 +400,4 @@ impl Trace {
         sink.flush()?;
         Ok(end)
     }
-}
-
-/// A storm whose every record was lost.
-fn unseen_fd(key: &FdKey) -> FdExhausted {
-    let mut record: FdExhausted = bytemuck::Zeroable::zeroed();
-    record.head.kind = Kind::FdExhausted as u8;
-    record.head.owner = key.process;
-    record.head.owner_source = tracer_common::conn::OwnerSource::Current as u8;
-    record.head.tuple.netns = key.netns;
-    record.syscall = key.syscall;
-    record.errno = key.errno;
-    record.open_fds = u32::MAX;
-    record
-}
-
-/// As above.
-fn unseen_tw(key: &TwKey) -> TimeWaitOverflow {
-    let mut record: TimeWaitOverflow = bytemuck::Zeroable::zeroed();
-    record.head.kind = Kind::TimeWaitOverflow as u8;
-    record.head.owner = key.process;
-    record.head.tuple.netns = key.netns;
-    record.inferred = 1;
-    record
-}
-
-fn comm(bytes: &[u8; 16]) -> String {
-    let end = bytes
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
