@@ -45,6 +45,8 @@ pub struct Report {
     pub namespaces: Namespaces,
     /// Each moment, the rung it got, and why not a better one.
     pub hooks: Vec<HookReport>,
+    /// What the programs rely on, as this kernel has it, by name; empty when its types can't be read.
+    pub prototypes: BTreeMap<&'static str, Prototype>,
     /// Fields that this kernel lacks, and what is switched off without each.
     pub fields_missing: BTreeMap<&'static str, &'static str>,
     /// Kernel memory of the maps and rings, bytes; null when nothing was loaded.
@@ -114,6 +116,17 @@ pub struct HookReport {
     pub refused: BTreeMap<&'static str, String>,
 }
 
+/// A function or a typed tracepoint.
+#[derive(Debug, Serialize)]
+pub struct Prototype {
+    /// Its prototype; null when this kernel does not have it.
+    pub prototype: Option<String>,
+    /// Whether it is one of those that this version knows.
+    pub known: bool,
+    /// Whether it is relied on all the same.
+    pub usable: bool,
+}
+
 /// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`.
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
@@ -180,6 +193,7 @@ pub fn examine(options: &Options) -> Report {
             .collect(),
         namespaces: namespaces(),
         hooks,
+        prototypes: types.as_ref().map(prototypes).unwrap_or_default(),
         fields_missing: types.map(|types| types.switched_off()).unwrap_or_default(),
         map_bytes,
         ring_bytes: u64::from(options.ring_size) + u64::from(options.rare_ring_size),
@@ -269,6 +283,23 @@ fn not_attached(reason: &str) -> Vec<HookReport> {
                 .iter()
                 .map(|rung| (rung.name, format!("could not probe: {reason}")))
                 .collect(),
+        })
+        .collect()
+}
+
+fn prototypes(types: &KernelTypes) -> BTreeMap<&'static str, Prototype> {
+    LADDER
+        .iter()
+        .flat_map(|step| step.rungs)
+        .flat_map(|rung| rung.programs)
+        .filter_map(|hooked| hooked.attach.relies_on(types))
+        .map(|found| {
+            let prototype = Prototype {
+                prototype: found.prototype,
+                known: found.is_known,
+                usable: found.is_usable,
+            };
+            (found.name, prototype)
         })
         .collect()
 }

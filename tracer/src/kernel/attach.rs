@@ -13,7 +13,7 @@ use tracer_common::hook::Hook;
 
 use super::{
     btf::KernelTypes,
-    ladder::{Attach, Function, Hooked, Means, Rung, Step},
+    ladder::{Attach, Hooked, Means, Rung, Step},
 };
 use crate::error::{Error, Result};
 
@@ -95,26 +95,23 @@ impl Climber<'_> {
     }
 
     fn attach(&mut self, hooked: &Hooked) -> std::result::Result<(), String> {
-        if let Attach::FEntry(function)
-        | Attach::FExit(function)
-        | Attach::KProbe(function)
-        | Attach::KRetProbe(function) = hooked.attach
-        {
-            self.check(&function)?;
-        }
+        self.check(hooked.attach)?;
         self.try_attach(hooked)
             .map_err(|error| format!("{}: {}", hooked.program, explain(&error, self.is_verbose)))
     }
 
-    /// Whether a function is what the programs take it for.
-    fn check(&self, function: &Function) -> std::result::Result<(), String> {
-        match self.types.function_args(function.name) {
-            Some(args) if args == function.args => Ok(()),
-            Some(args) => Err(format!(
-                "{} has {args} arguments here, not {}",
-                function.name, function.args
+    /// Whether a function or a tracepoint is what the programs take it for.
+    fn check(&self, attach: Attach) -> std::result::Result<(), String> {
+        let Some(found) = attach.relies_on(self.types) else {
+            return Ok(());
+        };
+        match found.prototype {
+            Some(_) if found.is_usable => Ok(()),
+            Some(prototype) => Err(format!(
+                "{} is {prototype} here, which this version does not know",
+                found.name
             )),
-            None => Err(format!("this kernel has no function {}", function.name)),
+            None => Err(format!("this kernel has no {}", found.name)),
         }
     }
 
@@ -126,9 +123,9 @@ impl Climber<'_> {
                     name: hooked.program.to_owned(),
                 })?;
         match hooked.attach {
-            Attach::TpBtf { tracepoint } => {
+            Attach::TpBtf(tracepoint) => {
                 let program: &mut BtfTracePoint = program.try_into()?;
-                program.load(tracepoint, self.btf)?;
+                program.load(tracepoint.name, self.btf)?;
                 program.attach()?;
             }
             Attach::FEntry(function) => {

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, fs};
 use btfparse::{Integer32Value, Offset, Readable, TypeInformation, TypeVariant};
 use tracer_common::fields::{Field, Fields, MISSING};
 
+use super::prototype::prototype;
 use crate::error::{Error, Result};
 
 /// Where the kernel shows its BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-struct Bytes(Vec<u8>);
+pub(super) struct Bytes(pub(super) Vec<u8>);
 
 impl Readable for Bytes {
     fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
@@ -115,10 +116,10 @@ impl KernelTypes {
         all.find_map(|(id, candidate)| is_it(candidate).then_some(*id))
     }
 
-    /// Arguments of a tracepoint, without the kernel's own first one; `None` when there is no such
+    /// The prototype of a typed tracepoint, without the kernel's own first argument; `None` when there is no such
     /// tracepoint.
     #[must_use]
-    pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
+    pub fn prototype_of_tracepoint(&self, name: &str) -> Option<String> {
         let id = self.types.id_of(&format!("btf_trace_{name}"))?;
         let TypeVariant::Typedef(alias) = self.types.from_id(id)? else {
             return None;
@@ -126,10 +127,7 @@ impl KernelTypes {
         let TypeVariant::Ptr(pointer) = self.types.from_id(*alias.tid())? else {
             return None;
         };
-        let TypeVariant::FuncProto(prototype) = self.types.from_id(*pointer.tid())? else {
-            return None;
-        };
-        prototype.parameter_list().len().checked_sub(1)
+        prototype(&self.types, *pointer.tid(), 1)
     }
 
     /// Numbers and names of an enum; empty when the kernel has none of this name.
@@ -153,17 +151,13 @@ impl KernelTypes {
             .collect()
     }
 
-    /// Arguments of a function; `None` when the kernel has none of this name.
+    /// The prototype of a function; `None` when the kernel has none of this name.
     #[must_use]
-    pub fn function_args(&self, name: &str) -> Option<usize> {
+    pub fn prototype_of_function(&self, name: &str) -> Option<String> {
         let TypeVariant::Func(function) = self.types.from_id(self.types.id_of(name)?)? else {
             return None;
         };
-        let TypeVariant::FuncProto(prototype) = self.types.from_id(*function.prototype_tid())?
-        else {
-            return None;
-        };
-        Some(prototype.parameter_list().len())
+        prototype(&self.types, *function.prototype_tid(), 0)
     }
 
     /// Whether the kernel has a BPF helper, `enum bpf_func_id`.

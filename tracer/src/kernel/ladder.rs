@@ -4,22 +4,24 @@
 
 use tracer_common::hook::Hook;
 
+use super::{
+    btf::KernelTypes,
+    known::{self, Known},
+};
+
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach {
     /// A typed tracepoint, `tp_btf`.
-    TpBtf {
-        /// Its name.
-        tracepoint: &'static str,
-    },
+    TpBtf(Known),
     /// At a function's entry, through the trampoline.
-    FEntry(Function),
+    FEntry(Known),
     /// At a function's return, through the trampoline.
-    FExit(Function),
+    FExit(Known),
     /// At a function's entry, by a breakpoint.
-    KProbe(Function),
+    KProbe(Known),
     /// At a function's return, by a breakpoint.
-    KRetProbe(Function),
+    KRetProbe(Known),
     /// Classic tracepoints of the exits of system calls.
     SyscallExits {
         /// The calls; those that the kernel does not have are left out.
@@ -30,15 +32,6 @@ pub enum Attach {
         /// What it walks.
         over: &'static str,
     },
-}
-
-/// A kernel function whose prototype the programs rely on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Function {
-    /// Its name.
-    pub name: &'static str,
-    /// Its arguments: with another number of them the prototype has changed, and the rung is refused.
-    pub args: usize,
 }
 
 /// A program of the eBPF object and where it goes.
@@ -83,17 +76,12 @@ pub struct Step {
     pub rungs: &'static [Rung],
 }
 
-const fn tp_btf(program: &'static str) -> Hooked {
+/// The program has the tracepoint's name.
+const fn tp_btf(tracepoint: Known) -> Hooked {
     Hooked {
-        program,
-        attach: Attach::TpBtf {
-            tracepoint: program,
-        },
+        program: tracepoint.name,
+        attach: Attach::TpBtf(tracepoint),
     }
-}
-
-const fn function(name: &'static str, args: usize) -> Function {
-    Function { name, args }
 }
 
 macro_rules! rung {
@@ -148,27 +136,47 @@ pub const LADDER: &[Step] = &[
     Step {
         hook: Hook::Exit,
         shows: "a process ends",
-        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("sched_process_exit")])],
+        rungs: &[rung!(
+            "tp_btf",
+            Tracepoint,
+            [tp_btf(known::SCHED_PROCESS_EXIT)]
+        )],
     },
     Step {
         hook: Hook::Exec,
         shows: "a process runs another program",
-        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("sched_process_exec")])],
+        rungs: &[rung!(
+            "tp_btf",
+            Tracepoint,
+            [tp_btf(known::SCHED_PROCESS_EXEC)]
+        )],
     },
     Step {
         hook: Hook::Cgroup,
         shows: "a process moves to another cgroup",
-        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("cgroup_attach_task")])],
+        rungs: &[rung!(
+            "tp_btf",
+            Tracepoint,
+            [tp_btf(known::CGROUP_ATTACH_TASK)]
+        )],
     },
     Step {
         hook: Hook::Destroy,
         shows: "a socket is freed",
-        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("tcp_destroy_sock")])],
+        rungs: &[rung!(
+            "tp_btf",
+            Tracepoint,
+            [tp_btf(known::TCP_DESTROY_SOCK)]
+        )],
     },
     Step {
         hook: Hook::State,
         shows: "state changes, connections, failed connects",
-        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("inet_sock_set_state")])],
+        rungs: &[rung!(
+            "tp_btf",
+            Tracepoint,
+            [tp_btf(known::INET_SOCK_SET_STATE)]
+        )],
     },
     Step {
         hook: Hook::TimeWaitOverflow,
@@ -179,7 +187,7 @@ pub const LADDER: &[Step] = &[
                 Fexit,
                 [at(
                     "inet_twsk_alloc_exit",
-                    Attach::FExit(function("inet_twsk_alloc", 3)),
+                    Attach::FExit(known::INET_TWSK_ALLOC),
                 )]
             ),
             rung!(
@@ -188,11 +196,11 @@ pub const LADDER: &[Step] = &[
                 [
                     at(
                         "inet_twsk_alloc_return",
-                        Attach::KRetProbe(function("inet_twsk_alloc", 3))
+                        Attach::KRetProbe(known::INET_TWSK_ALLOC)
                     ),
                     at(
                         "inet_twsk_alloc_entry",
-                        Attach::KProbe(function("inet_twsk_alloc", 3))
+                        Attach::KProbe(known::INET_TWSK_ALLOC)
                     ),
                 ]
             ),
@@ -202,7 +210,11 @@ pub const LADDER: &[Step] = &[
     Step {
         hook: Hook::Retransmit,
         shows: "segments sent again",
-        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("tcp_retransmit_skb")])],
+        rungs: &[rung!(
+            "tp_btf",
+            Tracepoint,
+            [tp_btf(known::TCP_RETRANSMIT_SKB)]
+        )],
     },
     Step {
         hook: Hook::RetransmitSynack,
@@ -210,18 +222,22 @@ pub const LADDER: &[Step] = &[
         rungs: &[rung!(
             "tp_btf",
             Tracepoint,
-            [tp_btf("tcp_retransmit_synack")]
+            [tp_btf(known::TCP_RETRANSMIT_SYNACK)]
         )],
     },
     Step {
         hook: Hook::SendReset,
         shows: "resets sent",
-        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("tcp_send_reset")])],
+        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf(known::TCP_SEND_RESET)])],
     },
     Step {
         hook: Hook::ReceiveReset,
         shows: "resets received",
-        rungs: &[rung!("tp_btf", Tracepoint, [tp_btf("tcp_receive_reset")])],
+        rungs: &[rung!(
+            "tp_btf",
+            Tracepoint,
+            [tp_btf(known::TCP_RECEIVE_RESET)]
+        )],
     },
     Step {
         hook: Hook::Accept,
@@ -230,18 +246,12 @@ pub const LADDER: &[Step] = &[
             rung!(
                 "fexit",
                 Fexit,
-                [at(
-                    "fd_install_entry",
-                    Attach::FEntry(function("fd_install", 2)),
-                )]
+                [at("fd_install_entry", Attach::FEntry(known::FD_INSTALL),)]
             ),
             rung!(
                 "kprobe",
                 Kprobe,
-                [at(
-                    "fd_install_probe",
-                    Attach::KProbe(function("fd_install", 2)),
-                )]
+                [at("fd_install_probe", Attach::KProbe(known::FD_INSTALL),)]
             ),
             rung!(
                 "tracepoint",
@@ -263,14 +273,8 @@ pub const LADDER: &[Step] = &[
                 "fexit",
                 Fexit,
                 [
-                    at(
-                        "tcp_v4_connect_exit",
-                        Attach::FExit(function("tcp_v4_connect", 3))
-                    ),
-                    at(
-                        "tcp_v6_connect_exit",
-                        Attach::FExit(function("tcp_v6_connect", 3))
-                    ),
+                    at("tcp_v4_connect_exit", Attach::FExit(known::TCP_V4_CONNECT)),
+                    at("tcp_v6_connect_exit", Attach::FExit(known::TCP_V6_CONNECT)),
                 ]
             ),
             rung!(
@@ -279,19 +283,19 @@ pub const LADDER: &[Step] = &[
                 [
                     at(
                         "tcp_v4_connect_return",
-                        Attach::KRetProbe(function("tcp_v4_connect", 3))
+                        Attach::KRetProbe(known::TCP_V4_CONNECT)
                     ),
                     at(
                         "tcp_v6_connect_return",
-                        Attach::KRetProbe(function("tcp_v6_connect", 3))
+                        Attach::KRetProbe(known::TCP_V6_CONNECT)
                     ),
                     at(
                         "tcp_v4_connect_entry",
-                        Attach::KProbe(function("tcp_v4_connect", 3))
+                        Attach::KProbe(known::TCP_V4_CONNECT)
                     ),
                     at(
                         "tcp_v6_connect_entry",
-                        Attach::KProbe(function("tcp_v6_connect", 3))
+                        Attach::KProbe(known::TCP_V6_CONNECT)
                     ),
                 ]
             ),
@@ -315,14 +319,14 @@ pub const LADDER: &[Step] = &[
                 "fexit",
                 Fexit,
                 [
-                    at("alloc_fd_exit", Attach::FExit(function("alloc_fd", 3))),
+                    at("alloc_fd_exit", Attach::FExit(known::ALLOC_FD)),
                     at(
                         "alloc_empty_file_exit",
-                        Attach::FExit(function("alloc_empty_file", 2))
+                        Attach::FExit(known::ALLOC_EMPTY_FILE)
                     ),
                     at(
                         "do_inotify_init_exit",
-                        Attach::FExit(function("do_inotify_init", 1))
+                        Attach::FExit(known::DO_INOTIFY_INIT)
                     ),
                 ]
             ),
@@ -330,17 +334,14 @@ pub const LADDER: &[Step] = &[
                 "kprobe",
                 Kprobe,
                 [
-                    at(
-                        "alloc_fd_return",
-                        Attach::KRetProbe(function("alloc_fd", 3))
-                    ),
+                    at("alloc_fd_return", Attach::KRetProbe(known::ALLOC_FD)),
                     at(
                         "alloc_empty_file_return",
-                        Attach::KRetProbe(function("alloc_empty_file", 2))
+                        Attach::KRetProbe(known::ALLOC_EMPTY_FILE)
                     ),
                     at(
                         "do_inotify_init_return",
-                        Attach::KRetProbe(function("do_inotify_init", 1))
+                        Attach::KRetProbe(known::DO_INOTIFY_INIT)
                     ),
                 ]
             ),
@@ -378,12 +379,48 @@ impl Step {
     }
 }
 
+/// A function or tracepoint as the running kernel has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: &'static str,
+    /// Its prototype; `None` when this kernel does not have it.
+    pub prototype: Option<String>,
+    /// Whether it is one of those known.
+    pub is_known: bool,
+    /// Whether the programs can rely on it.
+    pub is_usable: bool,
+}
+
+impl Attach {
+    /// What it relies on, as this kernel has it; `None` for what has no prototype of its own.
+    #[must_use]
+    pub fn relies_on(self, types: &KernelTypes) -> Option<Found> {
+        let (known, prototype, is_tracepoint) = match self {
+            Self::TpBtf(known) => (known, types.prototype_of_tracepoint(known.name), true),
+            Self::FEntry(known)
+            | Self::FExit(known)
+            | Self::KProbe(known)
+            | Self::KRetProbe(known) => (known, types.prototype_of_function(known.name), false),
+            Self::SyscallExits { .. } | Self::Iter { .. } => return None,
+        };
+        let is_known = prototype.as_deref().is_some_and(|it| known.has(it));
+        let begins = |it| is_tracepoint && known.begins(it);
+        Some(Found {
+            name: known.name,
+            is_known,
+            is_usable: is_known || prototype.as_deref().is_some_and(begins),
+            prototype,
+        })
+    }
+}
+
 impl Hooked {
     /// What it is attached to, as people write it: `fexit/alloc_fd`.
     #[must_use]
     pub fn target(&self) -> String {
         match self.attach {
-            Attach::TpBtf { tracepoint } => format!("tp_btf/{tracepoint}"),
+            Attach::TpBtf(tracepoint) => format!("tp_btf/{}", tracepoint.name),
             Attach::FEntry(function) => format!("fentry/{}", function.name),
             Attach::FExit(function) => format!("fexit/{}", function.name),
             Attach::KProbe(function) => format!("kprobe/{}", function.name),

@@ -27,6 +27,7 @@ use super::{
     caps,
     counters::HookRow,
     filters::{Filters, comm_key, trie_key},
+    known,
     ladder::{LADDER, Means},
     object::OBJECT,
     ring::Rings,
@@ -354,6 +355,9 @@ fn require_capabilities() -> Result<()> {
 }
 
 fn config(types: &KernelTypes, filters: &Filters) -> Config {
+    let has = |tracepoint, prototype| {
+        u32::from(types.prototype_of_tracepoint(tracepoint).as_deref() == Some(prototype))
+    };
     Config {
         events: filters.event_bits(),
         filters: filters.bits(),
@@ -362,9 +366,13 @@ fn config(types: &KernelTypes, filters: &Filters) -> Config {
         own_tgid: std::process::id(),
         task_pt_regs: u32::from(types.has_helper("task_pt_regs")),
         task_btf: u32::from(types.has_helper("get_current_task_btf")),
-        guarded: u32::from(types.function_args("bpf_prog_inc_misses_counter").is_some()),
-        retransmit_err: u32::from(types.tracepoint_args("tcp_retransmit_skb") == Some(3)),
-        reset_reason: u32::from(types.tracepoint_args("tcp_send_reset") == Some(3)),
+        guarded: u32::from(
+            types
+                .prototype_of_function("bpf_prog_inc_misses_counter")
+                .is_some(),
+        ),
+        retransmit_err: has("tcp_retransmit_skb", known::RETRANSMIT_WITH_ERROR),
+        reset_reason: has("tcp_send_reset", known::RESET_WITH_REASON),
         cgroup: filters.cgroup.unwrap_or(0),
     }
 }
