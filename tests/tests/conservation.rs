@@ -124,20 +124,8 @@ fn a_flood_loses_no_rare_event() {
     server.ok_heard();
     sender.ok("close 0");
     far.ok("close 0");
-    trace.wait_for("the sender's connection ends", |_| {
-        veth.near
-            .ss(&[
-                "-Htan",
-                "dst",
-                Veth::FAR,
-                "and",
-                "not",
-                "state",
-                "time-wait",
-            ])
-            .trim()
-            .is_empty()
-    });
+    // A probe of a closing socket may come late: nothing may be sent again after the trace.
+    veth.near.quiet();
     let ended = trace.stop();
     assert!(
         number(ended.hook("inet_sock_set_state"), "lost.ring_full") > 0,

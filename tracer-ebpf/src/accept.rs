@@ -106,7 +106,12 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
     let outcome = match entry {
         Some(conn) => {
             // SAFETY: `conn` points into the map.
-            unsafe { conn::own(conn, &owner, OwnerSource::Accept) };
+            unsafe {
+                // One that turns out to have a holder was passed on.
+                if known.is_some() || !conn::is_held((*conn).owner_source) {
+                    conn::own(conn, &owner, OwnerSource::Accept);
+                }
+            }
             Outcome::Aggregated
         }
         None => Outcome::MapFull,

@@ -10,8 +10,8 @@ use tracer_common::{
 use crate::{
     account::{self, Outcome},
     emit, filter,
-    maps::{CONNS, LISTENERS, field},
-    process,
+    maps::{CONNS, LISTENERS, config, field},
+    process, scan,
     sock::{self, probe},
 };
 
@@ -26,7 +26,11 @@ pub(crate) fn new_id(hook: Hook, run: u64) -> u64 {
 /// The entry of a socket, or NULL.
 #[inline(always)]
 pub(crate) fn get(sk: u64) -> Option<*mut Conn> {
-    CONNS.get_ptr_mut(&sk)
+    let conn = CONNS.get_ptr_mut(&sk)?;
+    if config!(sock_diag, u32) == 1 {
+        scan::renew(conn, sk);
+    }
+    Some(conn)
 }
 
 /// Whether an owner known this way holds the socket: the entry of an ended process stays as long as it
@@ -75,7 +79,10 @@ fn adopted(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> *mut Conn {
     conn.state = state;
     conn.flags = flag::FOUND;
     conn.retrans_counted = counted;
-    let (owner, source) = inherit(&conn.tuple);
+    let (owner, source) = match scan::holder(sk) {
+        Some(holder) => (holder, OwnerSource::Iter),
+        None => inherit(&conn.tuple),
+    };
     conn.owner = owner;
     conn.owner_source = source as u8;
     put(sk, &conn).unwrap_or(core::ptr::null_mut())

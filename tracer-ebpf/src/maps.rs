@@ -29,6 +29,11 @@ pub(crate) static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(131_072,
 #[map]
 pub(crate) static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(16_384, 0);
 
+/// Who holds a socket, by the socket's cookie: filled by user space on the rung `sock_diag`, one entry
+/// long on others.
+#[map]
+pub(crate) static COOKIES: HashMap<u64, ProcessKey> = HashMap::with_max_entries(1, 0);
+
 /// Processes that own, or owned, sockets. User space removes those that ended.
 #[map]
 pub(crate) static PROCESSES: HashMap<ProcessKey, Process> = HashMap::with_max_entries(16_384, 0);
@@ -95,6 +100,8 @@ static CONFIG: Config = Config {
     guarded: 0,
     retransmit_err: 0,
     reset_reason: 0,
+    sock_diag: 0,
+    pad: 0,
     cgroup: 0,
 };
 

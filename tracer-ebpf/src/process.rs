@@ -5,7 +5,7 @@ use tracer_common::{
     config::filter,
     conn::{OwnerSource, Tuple},
     hook::Hook,
-    process::{Process, ProcessKey, Total, flag},
+    process::{Process, ProcessKey, TICK, Total, flag},
     record::{ARGS, CGROUP_LEVELS, Kind, ProcessSeen},
 };
 
@@ -24,9 +24,19 @@ const EEXIST: i32 = -17;
 pub(crate) fn current() -> ProcessKey {
     let (_, start) = current_leader();
     ProcessKey {
-        start,
+        start: cut(start),
         tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
         pad: 0,
+    }
+}
+
+/// A start time as keys have it: where user space finds processes in `/proc`, no finer than there.
+#[inline(always)]
+fn cut(start: u64) -> u64 {
+    if config!(sock_diag, u32) == 1 {
+        start - start % TICK
+    } else {
+        start
     }
 }
 
@@ -35,7 +45,7 @@ pub(crate) fn current() -> ProcessKey {
 pub(crate) fn of_task(task: u64) -> ProcessKey {
     let leader: u64 = probe(task, field!(group_leader));
     ProcessKey {
-        start: probe(leader, field!(start_boottime)),
+        start: cut(probe(leader, field!(start_boottime))),
         tgid: probe(leader, field!(tgid)),
         pad: 0,
     }

@@ -35,18 +35,19 @@ pub(crate) fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     } else {
         NO_REASON
     };
-    account::enter(Hook::SendReset);
+    let run = account::enter(Hook::SendReset);
     let outcome = sent(
         ctx.arg::<*const u8>(0),
         ctx.arg::<*const u8>(1) as u64,
         reason,
+        run,
     );
     account::leave(Hook::SendReset, outcome);
     0
 }
 
 #[inline(always)]
-fn sent(sk: *const u8, skb: u64, reason: u32) -> Outcome {
+fn sent(sk: *const u8, skb: u64, reason: u32, run: u64) -> Outcome {
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let mut tuple = Tuple::default();
@@ -57,14 +58,14 @@ fn sent(sk: *const u8, skb: u64, reason: u32) -> Outcome {
     let state = sk.state();
     // A listener resets on behalf of a connection it does not have.
     if state != state::LISTEN && state != state::TIME_WAIT && state != NEW_SYN_RECV {
-        if let Some(conn) = conn::get(sk.addr()) {
+        if let Some(conn) = met(sk, run, now) {
             return tell(Some(conn), &tuple, 1, reason, now);
         }
     }
     if state == state::LISTEN {
         answered(skb, &mut tuple);
         tuple.netns = probe(sk.net() as u64, field!(netns_inum));
-        return match conn::get(sk.addr()) {
+        return match met(sk, run, now) {
             // SAFETY: the verifier has seen the null check.
             Some(conn) => unsafe {
                 tell_as(
@@ -85,6 +86,19 @@ fn sent(sk: *const u8, skb: u64, reason: u32) -> Outcome {
         tuple.lport = sport(sk.addr());
     }
     tell(None, &tuple, 1, reason, now)
+}
+
+/// The socket's entry. On the rung `sock_diag` one that was there before the trace may not have been
+/// met yet.
+#[inline(always)]
+fn met(sk: Sock, run: u64, now: u64) -> Option<*mut Conn> {
+    let known = conn::get(sk.addr());
+    if known.is_some() || config!(sock_diag, u32) == 0 || sk.state() == state::CLOSE {
+        return known;
+    }
+    let counted = probe(sk.addr(), field!(total_retrans));
+    let id = conn::new_id(Hook::SendReset, run);
+    conn::adopt(sk.addr(), sk.state(), id, counted, now)
 }
 
 /// The ends of the segment that is answered, seen from here; the namespace of the device it came in by.

@@ -88,10 +88,10 @@ fn cause(sk: Sock) -> Cause {
     }
     let ca_state = probe::<u8>(sk.addr(), field!(ca_state)) & 0x1f;
     let pending: u8 = probe(sk.addr(), field!(pending));
-    if pending == ICSK_TIME_LOSS_PROBE {
-        return Cause::Tlp;
-    }
     match (ca_state, pending) {
+        // A probe is armed and sent before recovery only; while its timer is armed, ACKs may clock
+        // retransmits of a recovery that begins.
+        (..ca::RECOVERY, ICSK_TIME_LOSS_PROBE) => Cause::Tlp,
         (ca::LOSS, 0) => Cause::Rto,
         // Loss without a timeout: nothing to undo, no threshold to restore.
         (ca::LOSS, _)

@@ -13,7 +13,7 @@ use tracer_common::{
 use crate::{
     account::{self, Outcome},
     conn, filter,
-    maps::{CONNS, OWN_RTO, PROCESSES, config, field},
+    maps::{CONNS, COOKIES, OWN_RTO, PROCESSES, config, field},
     process,
     sock::{Sock, probe, tcp_of_file},
 };
@@ -110,10 +110,46 @@ unsafe fn takes_over(conn: *const Conn, holder: &ProcessKey) -> bool {
     if source == OwnerSource::Iter as u8 && holder.start < owner.start {
         return true;
     }
-    match PROCESSES.get_ptr(&owner) {
+    has_ended(&owner)
+}
+
+#[inline(always)]
+fn has_ended(process: &ProcessKey) -> bool {
+    match PROCESSES.get_ptr(process) {
         // SAFETY: the verifier has seen the null check.
         Some(process) => unsafe { (*process).flags & shared::flag::EXITED != 0 },
         None => true,
+    }
+}
+
+/// Who holds a socket, as user space found it with sock_diag and `/proc`; `None` on the other rung.
+#[inline(always)]
+pub(crate) fn holder(sk: u64) -> Option<ProcessKey> {
+    if config!(sock_diag, u32) == 0 {
+        return None;
+    }
+    // Set by `net/core/sock_diag.c: __sock_gen_cookie` when user space saw the socket.
+    let cookie: u64 = probe(sk, field!(cookie));
+    // SAFETY: the value is copied; user space replaces it as a whole.
+    unsafe { COOKIES.get(&cookie) }.copied()
+}
+
+/// What a walk with the iterator does for each socket, on the rung `sock_diag` done when the socket is
+/// met: gives it to the process that was found to hold it. A function of its own, for it is called in
+/// many places.
+#[inline(never)]
+pub(crate) fn renew(conn: *mut Conn, sk: u64) {
+    if conn.is_null() {
+        return;
+    }
+    let Some(holder) = holder(sk) else {
+        return;
+    };
+    // SAFETY: `conn` points into the map.
+    unsafe {
+        if (*conn).owner != holder && takes_over(conn, &holder) && !has_ended(&holder) {
+            conn::own(conn, &holder, OwnerSource::Iter);
+        }
     }
 }
 
