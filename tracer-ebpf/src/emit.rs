@@ -16,10 +16,14 @@ use crate::{
     process,
 };
 
+/// Bytes that the ring puts before a record, `kernel/bpf/ringbuf.c: struct bpf_ringbuf_hdr`.
+const HEADER: u64 = 8;
+
 /// Reserves room for a `T`, lets `fill` write all of it, and hands it over. A refusal is counted for
 /// `owner`; the caller counts it for its hook.
 ///
-/// The reader is woken only when much waits for it; else it looks by itself every few milliseconds.
+/// The reader is woken only by the record that passes the mark, since a wake-up costs more than the
+/// record; else it looks by itself every few milliseconds.
 #[inline(always)]
 fn emit<T: 'static>(
     ring: &RingBuf,
@@ -33,7 +37,8 @@ fn emit<T: 'static>(
     };
     fill(entry.as_mut_ptr());
     let waiting = ring.query(u64::from(BPF_RB_AVAIL_DATA));
-    entry.submit(u64::from(if waiting > u64::from(mark) {
+    let is_passing = waiting.wrapping_sub(u64::from(mark)) < size_of::<T>() as u64 + HEADER;
+    entry.submit(u64::from(if is_passing {
         BPF_RB_FORCE_WAKEUP
     } else {
         BPF_RB_NO_WAKEUP
