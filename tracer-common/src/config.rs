@@ -27,6 +27,11 @@ pub struct Config {
     pub retransmit_err: u32,
     /// 1 where `tcp_send_reset` passes a reason (6.10).
     pub reset_reason: u32,
+    /// 1 where sock_diag finds the sockets that exist, not the iterator: owners come from the map
+    /// `COOKIES`, and start times are cut to [`crate::process::TICK`], since `/proc` has no more.
+    pub sock_diag: u32,
+    /// Padding.
+    pub pad: u32,
     /// The cgroup id that `--cgroup` names.
     pub cgroup: u64,
 }

@@ -184,3 +184,10 @@ const _: () = assert!(size_of::<Tuple>() == 40);
 const _: () = assert!(size_of::<Conn>() == 8 + 16 + 40 + 24 + 128 + 16);
 const _: () = assert!(size_of::<ListenerKey>() == 24);
 const _: () = assert!(size_of::<Listener>() == 24);
+
+// SAFETY: `repr(C)`, only integers, no implicit padding.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for ListenerKey {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Listener {}

@@ -73,6 +73,8 @@ fields! {
     v6_daddr = "sock_common" "skc_v6_daddr";
     /// `struct net *`
     net = "sock_common" "skc_net";
+    /// `atomic64_t`, 0 until somebody asks for it.
+    cookie = "sock_common" "skc_cookie";
     /// Hash of the tuple, `u32`.
     hash = "sock_common" "skc_hash", without: "time-wait overflow on the inferred rung";
     /// Link in the table of established and time-wait sockets.

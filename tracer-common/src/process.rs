@@ -13,6 +13,9 @@ pub struct ProcessKey {
     pub pad: u32,
 }
 
+/// What `/proc` counts start times in, ns (`USER_HZ` is 100 on x86-64 and arm64).
+pub const TICK: u64 = 10_000_000;
+
 impl ProcessKey {
     /// The owner of what has no known owner.
     pub const UNKNOWN: Self = Self {

@@ -13,7 +13,7 @@ use tracer_common::record::Kind;
 
 use crate::{
     error::{Error, Result},
-    kernel::{filters::Filters, netstat},
+    kernel::{filters::Filters, netns},
 };
 
 /// Kinds of events by name.
@@ -165,9 +165,9 @@ fn find_netns(text: &str) -> Result<u32> {
     let path = if text.contains('/') {
         PathBuf::from(text)
     } else {
-        Path::new(netstat::NAMED).join(text)
+        Path::new(netns::NAMED).join(text)
     };
-    netstat::inode(&path).map_err(|error| {
+    netns::inode(&path).map_err(|error| {
         Error::usage(
             format!("--netns {text}: {}: {error}", path.display()),
             "give an inode number (as `lsns -t net` shows), a name (as `ip netns` shows), or a path such as /proc/PID/ns/net",

@@ -19,6 +19,9 @@ pub(super) struct KernelArgs {
     /// Attach only this kind of hook, where a moment has it
     #[arg(long, value_enum, default_value_t = Attach::Auto)]
     attach: Attach,
+    /// Pass over rungs of this name, as if the kernel refused them
+    #[arg(long, value_name = "RUNG", hide = true)]
+    refuse: Vec<String>,
     /// Show the kernel programs' own diagnostics, and the verifier's log when it refuses one
     #[arg(long, short)]
     verbose: bool,
@@ -55,13 +58,14 @@ fn ring_size(text: &str) -> Result<u32, String> {
 }
 
 impl KernelArgs {
-    pub(super) const fn options(&self, filters: Filters) -> Options {
+    pub(super) fn options(&self, filters: Filters) -> Options {
         Options {
             filters,
             ring_size: self.ring_size,
             rare_ring_size: self.rare_ring_size,
             max_sockets: self.max_sockets,
             means: self.attach.means(),
+            refuse: self.refuse.clone(),
             verbose: self.verbose,
         }
     }

@@ -21,7 +21,7 @@ use crate::{
         caps::{self, NEEDS, Need},
         filters::Filters,
         ladder::LADDER,
-        netstat,
+        netns, netstat,
         session::{Options, Session},
     },
 };
@@ -248,7 +248,7 @@ fn namespaces() -> Namespaces {
     Namespaces {
         pid,
         pid_is_initial: pid.map(|inode| inode == INITIAL_PID_NAMESPACE),
-        net: netstat::inode("/proc/self/ns/net".as_ref()).ok(),
+        net: netns::inode("/proc/self/ns/net".as_ref()).ok(),
         net_visible: netstat::overflows().len(),
     }
 }

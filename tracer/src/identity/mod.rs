@@ -5,7 +5,7 @@ pub mod cgroup;
 use std::{collections::HashMap, fs, rc::Rc};
 
 use tracer_common::{
-    process::ProcessKey,
+    process::{ProcessKey, TICK},
     record::{CGROUP_LEVELS, ProcessSeen},
 };
 
@@ -69,9 +69,7 @@ impl Identity {
 }
 
 /// Whether a pid still is the process that it was.
-fn is_alive(key: &ProcessKey) -> bool {
-    // Start times in /proc have a hundredth of a second.
-    const TICK: u64 = 10_000_000;
+pub(crate) fn is_alive(key: &ProcessKey) -> bool {
     i32::try_from(key.tgid)
         .ok()
         .and_then(|pid| procfs::process::Process::new(pid).ok()?.stat().ok())
@@ -156,6 +154,15 @@ impl Identities {
         let identity = Rc::new(identity);
         self.known.insert(*key, Rc::clone(&identity));
         identity
+    }
+
+    /// Finds out about processes that the kernel has not described.
+    pub fn find_all(&mut self, processes: Vec<(ProcessKey, [u8; 16])>) {
+        for (key, comm) in processes {
+            if self.get(&key).is_none() {
+                self.find(&key, Some(comm));
+            }
+        }
     }
 
     /// Forgets a process that ended and can cause no event.

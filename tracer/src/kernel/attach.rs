@@ -44,6 +44,8 @@ pub(super) struct Climber<'a> {
     pub(super) types: &'a KernelTypes,
     /// Only rungs that rest on this.
     pub(super) means: Option<Means>,
+    /// Rungs to pass over, by name.
+    pub(super) refuse: &'a [String],
     /// Add the verifier's log to a refusal.
     pub(super) is_verbose: bool,
 }
@@ -53,7 +55,12 @@ impl Climber<'_> {
     pub(super) fn climb(&mut self, step: &Step) -> Result<Attached> {
         let mut refused = Vec::new();
         for rung in step.choose(self.means) {
-            match self.take(rung) {
+            let taken = if self.refuse.iter().any(|name| name == rung.name) {
+                Err(String::from("by --refuse"))
+            } else {
+                self.take(rung)
+            };
+            match taken {
                 Ok(()) => {
                     return Ok(Attached {
                         hook: step.hook,

@@ -360,11 +360,14 @@ pub const LADDER: &[Step] = &[
     Step {
         hook: Hook::TaskFile,
         shows: "owners of sockets that exist at the start",
-        rungs: &[rung!(
-            "iter",
-            Tracepoint,
-            [at("task_file", Attach::Iter { over: "task_file" },)]
-        )],
+        rungs: &[
+            rung!(
+                "iter",
+                Tracepoint,
+                [at("task_file", Attach::Iter { over: "task_file" },)]
+            ),
+            rung!("sock_diag", Tracepoint, []),
+        ],
     },
 ];
 

@@ -16,6 +16,7 @@ use aya::{
 use tracer_common::{
     config::Config,
     conn::Address,
+    fields::Fields,
     hook::{Counters, Hook},
     process::{Process, ProcessKey},
     storm::{FdKey, Storm, TwKey},
@@ -31,7 +32,7 @@ use super::{
     ladder::{LADDER, Means},
     object::OBJECT,
     ring::Rings,
-    scan,
+    scan, sock_diag,
 };
 use crate::{
     decode::{DecodeError, Record},
@@ -51,6 +52,8 @@ pub struct Options {
     pub max_sockets: u32,
     /// Attach only rungs that rest on this, where a moment has any.
     pub means: Option<Means>,
+    /// Rungs to pass over, by name: what a kernel that refuses them would do.
+    pub refuse: Vec<String>,
     /// Show the programs' own diagnostics, and the verifier's log when it refuses one.
     pub verbose: bool,
 }
@@ -60,6 +63,10 @@ pub struct Session {
     ebpf: Ebpf,
     rings: Rings,
     attached: Vec<Attached>,
+    /// Where sock_diag finds the sockets that exist: what it is to let in.
+    by_sock_diag: Option<Filters>,
+    /// Processes that it found and that nobody has asked for yet.
+    newcomers: Vec<(ProcessKey, [u8; 16])>,
     reset_reasons: BTreeMap<u32, String>,
     us_per_jiffy: Option<f64>,
 }
@@ -75,37 +82,39 @@ impl Session {
         // Both parsers take a while over the kernel's types.
         let other = thread::spawn(Btf::from_sys_fs);
         let types = KernelTypes::read()?;
-        let config = config(&types, &options.filters);
+        let mut config = config(&types, &options.filters);
         let fields = types.fields()?;
         let btf = other
             .join()
             .map_err(|_| anyhow::anyhow!("the thread that reads the kernel's types failed"))?
             .context("the kernel's types can't be read")?;
 
-        let mut loader = EbpfLoader::new();
-        loader
-            .btf(Some(&btf))
-            .override_global("FIELDS", &fields, true)
-            .override_global("CONFIG", &config, true)
-            .map_max_entries("EVENTS", options.ring_size)
-            .map_max_entries("RARE", options.rare_ring_size)
-            .map_max_entries("CONNS", options.max_sockets);
-        let level: u8 = if options.verbose { 4 } else { 0 };
-        loader.override_global(aya_log::LEVEL, &level, false);
-        loader.verifier_log_level(if options.verbose {
-            VerifierLogLevel::STATS
-        } else {
-            VerifierLogLevel::DISABLE
-        });
-        let mut ebpf = loader.load(OBJECT).map_err(|error| {
-            Error::unsupported(
-                format!(
-                    "the kernel refuses the maps: {:#}",
-                    anyhow::Error::from(error)
-                ),
-                "tcptrace needs CAP_BPF and CAP_PERFMON, and on 5.10 a raised RLIMIT_MEMLOCK",
-            )
-        })?;
+        let mut ebpf = load(&btf, &fields, &config, options)?;
+        mount_tracefs()?;
+        let climb = |ebpf: &mut Ebpf, step| {
+            let mut climber = Climber {
+                ebpf,
+                btf: &btf,
+                types: &types,
+                means: options.means,
+                refuse: &options.refuse,
+                is_verbose: options.verbose,
+            };
+            climber.climb(step)
+        };
+        let mut owners = None;
+        for step in LADDER.iter().filter(|step| step.hook == Hook::TaskFile) {
+            owners = Some(climb(&mut ebpf, step)?);
+        }
+        let by_sock_diag = owners
+            .as_ref()
+            .is_some_and(|owners| owners.rung.name == sock_diag::RUNG);
+        if by_sock_diag {
+            sock_diag::check().map_err(no_sock_diag)?;
+            // The programs must know from the start.
+            config.sock_diag = 1;
+            ebpf = load(&btf, &fields, &config, options)?;
+        }
         fill_filters(&mut ebpf, &options.filters)?;
         let unknown = Process::default();
         map::<_, HashMap<_, ProcessKey, Process>>(&mut ebpf, "PROCESSES")?
@@ -116,18 +125,17 @@ impl Session {
             take_ring(&mut ebpf, "EVENTS")?,
             take_ring(&mut ebpf, "RARE")?,
         );
-        mount_tracefs()?;
-        let mut climber = Climber {
-            ebpf: &mut ebpf,
-            btf: &btf,
-            types: &types,
-            means: options.means,
-            is_verbose: options.verbose,
-        };
-        let attached = LADDER
-            .iter()
-            .map(|step| climber.climb(step))
-            .collect::<Result<Vec<_>>>()?;
+        let mut attached = Vec::new();
+        let mut newcomers = Vec::new();
+        for step in LADDER {
+            if step.hook == Hook::State && by_sock_diag {
+                newcomers = scan::by_sock_diag(&mut ebpf, &options.filters, true)?;
+            }
+            attached.push(match owners.take_if(|owners| owners.hook == step.hook) {
+                Some(owners) => owners,
+                None => climb(&mut ebpf, step)?,
+            });
+        }
         let is_exact = attached
             .iter()
             .any(|step| step.hook == Hook::TimeWaitOverflow && !step.rung.programs.is_empty());
@@ -138,6 +146,8 @@ impl Session {
             ebpf,
             rings,
             attached,
+            by_sock_diag: by_sock_diag.then(|| options.filters.clone()),
+            newcomers,
             reset_reasons: types.names_of("sk_rst_reason"),
             us_per_jiffy: None,
         };
@@ -189,6 +199,12 @@ impl Session {
         self.rings.drain(now, on)
     }
 
+    /// Hands over the processes that sock_diag found since the last time: unlike the iterator the
+    /// kernel describes them only when they do something.
+    pub fn newcomers(&mut self) -> Vec<(ProcessKey, [u8; 16])> {
+        std::mem::take(&mut self.newcomers)
+    }
+
     /// Walks the open files: gives the sockets of ended processes to those that hold them now, and
     /// settles missed retransmits.
     ///
@@ -196,7 +212,12 @@ impl Session {
     ///
     /// When the iterator can't be read.
     pub fn scan(&mut self) -> anyhow::Result<()> {
-        scan::walk(&mut self.ebpf, "task_file")
+        let Some(filters) = &self.by_sock_diag else {
+            return scan::walk(&mut self.ebpf, "task_file");
+        };
+        let found = scan::by_sock_diag(&mut self.ebpf, filters, false)?;
+        self.newcomers.extend(found);
+        Ok(())
     }
 
     /// Finds the sockets that exist, and how long a jiffy is: the kernel shows the timeout of a fresh
@@ -219,6 +240,9 @@ impl Session {
         let jiffies = map::<_, Array<_, u32>>(&mut self.ebpf, "OWN_RTO")?
             .get(&0, 0)
             .unwrap_or(0);
+        if self.by_sock_diag.is_some() {
+            return Ok(us_per_jiffy());
+        }
         let us = own.and_then(|socket| rto_us(socket.as_raw_fd()));
         Ok(match (us, jiffies) {
             (Some(us), 1..) => Some(f64::from(us) / f64::from(jiffies)),
@@ -340,6 +364,46 @@ impl<T: std::os::fd::AsFd> AsFdRaw for T {
     }
 }
 
+/// Makes the maps; programs are loaded one by one later.
+fn load(btf: &Btf, fields: &Fields, config: &Config, options: &Options) -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(btf))
+        .override_global("FIELDS", fields, true)
+        .override_global("CONFIG", config, true)
+        .map_max_entries("EVENTS", options.ring_size)
+        .map_max_entries("RARE", options.rare_ring_size)
+        .map_max_entries("CONNS", options.max_sockets);
+    if config.sock_diag == 1 {
+        loader.map_max_entries("COOKIES", options.max_sockets);
+    }
+    let level: u8 = if options.verbose { 4 } else { 0 };
+    loader.override_global(aya_log::LEVEL, &level, false);
+    loader.verifier_log_level(if options.verbose {
+        VerifierLogLevel::STATS
+    } else {
+        VerifierLogLevel::DISABLE
+    });
+    loader.load(OBJECT).map_err(|error| {
+        Error::unsupported(
+            format!(
+                "the kernel refuses the maps: {:#}",
+                anyhow::Error::from(error)
+            ),
+            "tcptrace needs CAP_BPF and CAP_PERFMON, and on 5.10 a raised RLIMIT_MEMLOCK",
+        )
+    })
+}
+
+fn no_sock_diag(error: std::io::Error) -> Error {
+    Error::unsupported(
+        format!(
+            "the sockets that exist can't be found: the kernel refuses the iterator, and sock_diag: {error}"
+        ),
+        "load the module tcp_diag, or use a kernel with CONFIG_INET_DIAG or BPF iterators",
+    )
+}
+
 fn require_capabilities() -> Result<()> {
     let missing = caps::effective().map(caps::missing).unwrap_or_default();
     if missing.is_empty() {
@@ -373,8 +437,18 @@ fn config(types: &KernelTypes, filters: &Filters) -> Config {
         ),
         retransmit_err: has("tcp_retransmit_skb", known::RETRANSMIT_WITH_ERROR),
         reset_reason: has("tcp_send_reset", known::RESET_WITH_REASON),
+        sock_diag: 0,
+        pad: 0,
         cgroup: filters.cgroup.unwrap_or(0),
     }
+}
+
+/// As far as the clocks tell: the coarse ones move once a jiffy, `kernel/time/posix-timers.c:
+/// posix_get_coarse_res`.
+fn us_per_jiffy() -> Option<f64> {
+    use nix::time::{ClockId, clock_getres};
+    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).ok()?;
+    Some(tick.tv_nsec() as f64 / 1e3)
 }
 
 /// The retransmission timeout that `TCP_INFO` shows, us.
@@ -425,7 +499,7 @@ fn fill_filters(ebpf: &mut Ebpf, filters: &Filters) -> anyhow::Result<()> {
 }
 
 /// Opens a map as its type.
-fn map<'a, E, T>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<T>
+pub(super) fn map<'a, E, T>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<T>
 where
     T: TryFrom<&'a mut aya::maps::Map, Error = E>,
     E: std::error::Error + Send + Sync + 'static,

@@ -57,7 +57,9 @@ impl Trace {
     ///
     /// See [`Session::start`].
     pub fn start(options: Options) -> Result<Self> {
-        let session = Session::start(&options)?;
+        let mut session = Session::start(&options)?;
+        let mut identities = Identities::default();
+        identities.find_all(session.newcomers());
         let overflows = if options.filters.is_whole_namespaces() {
             netstat::overflows()
         } else {
@@ -70,7 +72,7 @@ impl Trace {
                 us_per_jiffy: session.us_per_jiffy(),
             },
             session,
-            identities: Identities::default(),
+            identities,
             aggregate: Aggregate::default(),
             started: clock::now(),
             fd: Storms::default(),
@@ -237,6 +239,7 @@ impl Trace {
             .map_or(0, |row| row.skipped);
         if self.owner_ended || accepts_skipped != self.accepts_skipped {
             self.session.scan()?;
+            self.identities.find_all(self.session.newcomers());
             self.owner_ended = false;
             self.accepts_skipped = accepts_skipped;
         }
