@@ -5,6 +5,10 @@
 //! then the hooks: `state`, `retransmit`, `reset`, `connect`, `accept`, `fd`, `task`, `scan`.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a key passed by value would be copied to the scarce stack once more"
+)]
 // The compiler has no atomic add for this target; one line of assembler is behind this feature.
 #![feature(asm_experimental_arch)]
 
