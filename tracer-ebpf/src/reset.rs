@@ -57,10 +57,12 @@ fn sent(sk: *const u8, skb: u64, reason: u32, run: u64) -> Outcome {
     };
     let state = sk.state();
     // A listener resets on behalf of a connection it does not have.
-    if state != state::LISTEN && state != state::TIME_WAIT && state != NEW_SYN_RECV {
-        if let Some(conn) = met(sk, run, now) {
-            return tell(Some(conn), &tuple, 1, reason, now);
-        }
+    if state != state::LISTEN
+        && state != state::TIME_WAIT
+        && state != NEW_SYN_RECV
+        && let Some(conn) = met(sk, run, now)
+    {
+        return tell(Some(conn), &tuple, 1, reason, now);
     }
     if state == state::LISTEN {
         answered(skb, &mut tuple);
