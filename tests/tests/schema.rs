@@ -2,9 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tcptrace_tests::{Trace, Traffic, Veth, events::Event};
+use tcptrace_tests::{Trace, Traffic, Veth, events::Event, tcptrace};
 
 const SCHEMA: &str = include_str!("../../docs/schema.md");
+
+/// Objects whose keys are data: a state's, an event's, a rung's or a field's name.
+const KEYED_BY_DATA: [&str; 5] = [
+    "us_in_state",
+    "events",
+    "refused",
+    "prototypes",
+    "fields_missing",
+];
 
 type Fields = BTreeMap<String, BTreeSet<String>>;
 
@@ -27,14 +36,14 @@ fn documented() -> Fields {
     sections
 }
 
-/// The names in `value`, as the page writes them; a map whose keys are data (a state's or an event's name) has none.
+/// The names in `value`, as the page writes them; a map whose keys are data has none.
 fn names(value: &serde_json::Value, prefix: &str, found: &mut BTreeSet<String>) {
     match value {
         serde_json::Value::Object(fields) => {
             for (name, value) in fields {
                 let path = format!("{prefix}{name}");
                 found.insert(path.clone());
-                if !["us_in_state", "events"].contains(&name.as_str()) {
+                if !KEYED_BY_DATA.contains(&name.as_str()) {
                     names(value, &format!("{path}."), found);
                 }
             }
@@ -140,6 +149,9 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
     }
     assert_eq!(printed(&ended.start), pages["start"]);
     assert_eq!(printed(&ended.end), pages["end"]);
+    let doctor = tcptrace(["doctor", "--format", "json"]).output().unwrap();
+    let report = Event(serde_json::from_slice(&doctor.stdout).unwrap());
+    assert_eq!(printed(&report), pages["doctor"]);
     let kinds: BTreeSet<_> = pages.keys().map(String::as_str).collect();
     let known = BTreeSet::from([
         "Common fields",
@@ -153,6 +165,7 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
         "lost",
         "start",
         "end",
+        "doctor",
     ]);
     assert_eq!(kinds, known, "the page's tables");
 }

@@ -104,8 +104,8 @@ fn destination(address: &[u64; 3], tuple: &mut Tuple) {
     }
 }
 
-/// `net/ipv4/tcp_ipv4.c: tcp_v4_connect`. Prototype on 5.10 to 7.3:
-/// `(struct sock *, struct sockaddr *, int) -> int`.
+/// `net/ipv4/tcp_ipv4.c: tcp_v4_connect`. Prototype: 5.10 to 6.18 `(struct sock *, struct sockaddr *, int) -> int`,
+/// from 6.19 with `struct sockaddr_unsized *`.
 #[fexit(function = "tcp_v4_connect")]
 pub(crate) fn tcp_v4_connect_exit(ctx: FExitContext) -> i32 {
     let sk = ctx.arg::<*const u8>(0) as u64;

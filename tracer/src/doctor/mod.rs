@@ -21,6 +21,7 @@ use crate::{
         caps::{self, NEEDS, Need},
         filters::Filters,
         ladder::LADDER,
+        lockdown::{self, Lockdown},
         netns, netstat,
         session::{Options, Session},
     },
@@ -143,12 +144,6 @@ pub fn examine(options: &Options) -> Report {
             bad(error.to_string())
         }
     };
-    let lockdown = lockdown();
-    if lockdown.status == Status::Bad {
-        todo.push(
-            "boot without lockdown=confidentiality: it forbids reading kernel memory".to_owned(),
-        );
-    }
     let options = Options {
         filters: Filters {
             events: BTreeSet::from([Kind::Connection]),
@@ -183,7 +178,7 @@ pub fn examine(options: &Options) -> Report {
             .map(|machine| machine.release().to_string_lossy().into_owned())
             .unwrap_or_default(),
         btf,
-        lockdown,
+        lockdown: lockdown(),
         capabilities: NEEDS
             .iter()
             .map(|need| Capability {
@@ -225,17 +220,16 @@ fn first_line(error: &Error) -> String {
         .to_owned()
 }
 
-/// The mode in brackets is the one in force.
 fn lockdown() -> Check {
-    match fs::read_to_string("/sys/kernel/security/lockdown") {
-        Ok(text) if text.contains("[confidentiality]") => bad("confidentiality".to_owned()),
-        Ok(text) if text.contains("[integrity]") => {
-            ok("integrity, which does not matter".to_owned())
+    match lockdown::level() {
+        Ok(Lockdown::Confidentiality) => {
+            bad("confidentiality: no program may read the kernel's memory".to_owned())
         }
-        Ok(_) => ok("none".to_owned()),
+        Ok(Lockdown::Integrity) => ok("integrity, which does not matter".to_owned()),
+        Ok(Lockdown::None) => ok("none".to_owned()),
         Err(error) => Check {
             status: Status::Unknown,
-            detail: format!("could not probe: /sys/kernel/security/lockdown: {error}"),
+            detail: format!("could not probe: {}: {error}", lockdown::FILE),
         },
     }
 }

@@ -43,12 +43,16 @@ impl KernelTypes {
     ///
     /// When the kernel shows none, or it can't be parsed.
     pub fn read() -> Result<Self> {
-        let bytes = fs::read(VMLINUX).map_err(|error| {
+        let none = |why: &str| {
             Error::unsupported(
-                format!("the kernel's type information can't be read: {VMLINUX}: {error}"),
+                format!("the kernel's type information can't be read: {VMLINUX}: {why}"),
                 "tcptrace needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (every current distribution's is), and /sys mounted",
             )
-        })?;
+        };
+        let bytes = fs::read(VMLINUX).map_err(|error| none(&error.to_string()))?;
+        if bytes.is_empty() {
+            return Err(none("it is empty"));
+        }
         let types = TypeInformation::new(&Bytes(bytes)).map_err(|error| {
             Error::unsupported(
                 format!("the kernel's type information can't be parsed: {VMLINUX}: {error:?}"),

@@ -8,6 +8,7 @@ pub mod counters;
 pub mod filters;
 pub mod known;
 pub mod ladder;
+pub mod lockdown;
 pub mod netns;
 pub mod netstat;
 mod object;

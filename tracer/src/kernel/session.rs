@@ -30,6 +30,7 @@ use super::{
     filters::{Filters, comm_key, trie_key},
     known,
     ladder::{LADDER, Means},
+    lockdown,
     object::OBJECT,
     ring::Rings,
     scan, sock_diag,
@@ -79,6 +80,7 @@ impl Session {
     /// Without privilege, without BTF, when a field is missing or the kernel refuses a program.
     pub fn start(options: &Options) -> Result<Self> {
         require_capabilities()?;
+        lockdown::require()?;
         // Both parsers take a while over the kernel's types.
         let other = thread::spawn(Btf::from_sys_fs);
         let types = KernelTypes::read()?;

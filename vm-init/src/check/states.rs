@@ -73,6 +73,10 @@ pub(super) fn run() -> Result<()> {
     let end = watch.finish()?;
     for hook in end["hooks"].as_array().into_iter().flatten() {
         adds_up(hook)?;
+        ensure!(
+            hook["hook"] != "tcp_destroy_sock" || hook["entered"] != 0,
+            "no socket was freed: {hook}"
+        );
     }
     Ok(())
 }

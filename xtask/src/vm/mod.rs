@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `series` (which kernels), `sites`, `apt` and `pick` (where they come from), `kernel` and `modules` (what
 //! is taken out of their packages), `payload`, `programs` and `initramfs` (what is put in front of them), `qemu` and
-//! `console` (one boot), `table` (what came of it).
+//! `console` (one boot), `table` and `readme` (what came of it).
 
 mod apt;
 mod command;
@@ -11,16 +11,19 @@ mod cpio;
 mod initramfs;
 mod kernel;
 mod modules;
+mod parallel;
 mod payload;
 mod pick;
 mod programs;
 mod qemu;
+mod readme;
+mod representative;
 mod rung;
 mod series;
 mod sites;
 mod table;
 
-use std::{fs, path::PathBuf};
+use std::{fs, num::NonZero, path::PathBuf, thread::available_parallelism};
 
 use anyhow::{Context as _, Result, bail};
 use vm_init::plan::Plan;
@@ -42,8 +45,8 @@ pub(crate) struct Args {
     /// All Linux releases of the matrix.
     #[arg(long)]
     all: bool,
-    /// A rung of the attach ladder; may be given several times.
-    #[arg(long = "rung", value_name = "RUNG", default_value = "auto")]
+    /// A rung of the attach ladder; may be given several times. Default: auto, with --tests representative all of them.
+    #[arg(long = "rung", value_name = "RUNG")]
     rungs: Vec<Rung>,
     /// Fetches the newest kernel packages even where a kernel is there already.
     #[arg(long)]
@@ -51,9 +54,15 @@ pub(crate) struct Args {
     /// How much is tested on each kernel.
     #[arg(long, value_enum, default_value = "suite")]
     tests: Depth,
+    /// How many machines run at once; each takes a processor and 1 GiB. Default: the processors there are.
+    #[arg(long)]
+    jobs: Option<NonZero<usize>>,
     /// Shows the output of tests that pass, too.
     #[arg(long)]
     show: bool,
+    /// Runs nothing, and writes the latest run's table into README.md.
+    #[arg(long)]
+    readme: bool,
     /// Only tests whose name holds one of these.
     #[arg(last = true, value_name = "TEST_FILTER")]
     filters: Vec<String>,
@@ -71,13 +80,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         &args.kernels
     };
+    let rungs = match args.tests {
+        _ if !args.rungs.is_empty() => &args.rungs,
+        Depth::Representative => Rung::ALL,
+        _ => &[Rung::Auto],
+    };
     let folder = folder()?;
+    let results = folder.join("results.json");
+    if args.readme {
+        return readme::write(&results);
+    }
     setup::ensure(Scope::Test)?;
     qemu::ensure_installed()?;
     let payload = payload::build(args.tests)?;
 
     let mut mirror = apt::Mirror::new(&folder);
-    let mut rows = Vec::new();
+    let mut boots = Vec::new();
     for series in kernels {
         let kernel = kernel::fetch(&mut mirror, &folder, *series, args.refresh)
             .with_context(|| format!("getting a Debian kernel {series}"))?;
@@ -88,13 +106,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 .map(|module| module.inside.clone())
                 .collect(),
             env: payload.env(args.show),
-            tests: payload.tests(&args.rungs, &args.filters),
+            tests: payload.tests(rungs, &args.filters),
         };
         if plan.tests.is_empty() {
             bail!("no test is called like that: {:?}", args.filters);
         }
-        let initrd = folder.join("initrd.cpio");
-        initramfs::write(&initrd, &payload, &kernel, &plan)?;
+        boots.push((*series, kernel, plan));
+    }
+    let jobs = args.jobs.map_or_else(available_parallelism, Ok)?;
+    let runs = parallel::map(&boots, jobs, |(series, kernel, plan)| {
+        let initrd = folder.join(format!("initrd-{series}.cpio"));
+        initramfs::write(&initrd, &payload, kernel, plan)?;
         let log = folder.join(format!("console-{series}.log"));
         eprintln!(
             "Linux {} with {} tests, console in {}",
@@ -102,18 +124,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             plan.tests.len(),
             log.display()
         );
-        let run = qemu::boot(&kernel.image, &initrd, &plan, &log)?;
+        let run = qemu::boot(&kernel.image, &initrd, plan, &log);
+        fs::remove_file(&initrd).with_context(|| format!("removing {}", initrd.display()))?;
+        run
+    });
+    let mut rows = Vec::new();
+    for ((series, kernel, plan), run) in boots.iter().zip(runs) {
+        let run = run.with_context(|| format!("booting Linux {series}"))?;
         rows.extend(
-            args.rungs
+            rungs
                 .iter()
-                .map(|rung| Row::new(*series, *rung, &kernel.release, &plan, &run)),
+                .map(|rung| Row::new(*series, *rung, &kernel.release, plan, &run)),
         );
     }
-    let results = folder.join("results.json");
-    fs::write(&results, format!("{:#}\n", table::json(&rows)))
-        .with_context(|| format!("writing {}", results.display()))?;
+    let sum = payload.tracer_checksum()?;
+    fs::write(
+        &results,
+        format!("{:#}\n", table::json(&rows, sum.as_deref())),
+    )
+    .with_context(|| format!("writing {}", results.display()))?;
     print!("{}", table::render(&rows));
-    if let Some(sum) = payload.tracer_checksum()? {
+    if let Some(sum) = sum {
         println!("\nthe same tcptrace on all of them, SHA-256 {sum}");
     }
     let bad = rows.iter().filter(|row| !row.passed()).count();

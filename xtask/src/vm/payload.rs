@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use vm_init::plan::{Plan, Test};
 
-use super::{command::stdout, rung::Rung};
+use super::{command::stdout, representative, rung::Rung};
 use crate::process::{cargo, shown};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -37,6 +37,8 @@ pub(super) enum Depth {
     Boot,
     /// One traced connection, too.
     Smoke,
+    /// Of the end-to-end suite, one test for each hook and rung.
+    Representative,
     /// The end-to-end suite, too.
     Suite,
 }
@@ -60,6 +62,7 @@ impl Built {
 
 /// Everything that was built.
 pub(super) struct Payload {
+    depth: Depth,
     pub(super) built: Vec<Built>,
     checks: &'static [&'static str],
     /// Path inside the machine, name of the test binary, its tests.
@@ -79,7 +82,7 @@ pub(super) fn build(depth: Depth) -> Result<Payload> {
             inside: TCPTRACE.to_owned(),
         });
     }
-    if depth >= Depth::Suite {
+    if depth >= Depth::Representative {
         for artifact in artifacts(&["test", "--no-run", "--package", SUITE], STRIPPED)? {
             let folder = if artifact.is_test { TESTS } else { "/vm/suite" };
             let inside = format!("{folder}/{}", artifact.name);
@@ -101,14 +104,31 @@ pub(super) fn build(depth: Depth) -> Result<Payload> {
     } else {
         &["loopback", "network", "states"]
     };
-    Ok(Payload {
+    let payload = Payload {
+        depth,
         built,
         checks,
         suites,
-    })
+    };
+    let names = payload.names();
+    let gone = representative::gone(names.iter().map(String::as_str));
+    ensure!(
+        depth != Depth::Representative || gone.is_empty(),
+        "no longer in the suite: {}",
+        gone.join(", ")
+    );
+    Ok(payload)
 }
 
 impl Payload {
+    /// The names of the suite's tests.
+    fn names(&self) -> Vec<String> {
+        let suites = self.suites.iter();
+        suites
+            .flat_map(|(_, suite, tests)| tests.iter().map(move |test| format!("{suite}::{test}")))
+            .collect()
+    }
+
     /// The environment of every test.
     pub(super) fn env(&self, show: bool) -> Vec<(String, String)> {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
@@ -133,24 +153,26 @@ impl Payload {
     /// The tests whose name holds one of the filters, all of them without a filter, on each rung.
     pub(super) fn tests(&self, rungs: &[Rung], filters: &[String]) -> Vec<Test> {
         let mut tests = Vec::new();
+        let mut add = |name: String, rung: Rung, timeout, argv: &[&str]| {
+            let is_asked_for =
+                filters.is_empty() || filters.iter().any(|filter| name.contains(filter));
+            let is_in_depth =
+                self.depth != Depth::Representative || representative::is_one(&name, rung);
+            if is_asked_for && is_in_depth {
+                let argv = argv.iter().map(|argument| (*argument).to_owned()).collect();
+                let rung = rung.to_string();
+                tests.push(Test {
+                    name,
+                    rung,
+                    timeout,
+                    argv,
+                });
+            }
+        };
         for rung in rungs {
-            let mut add = |name: String, timeout, argv: &[&str]| {
-                if filters.is_empty() || filters.iter().any(|filter| name.contains(filter)) {
-                    let argv = argv.iter().map(|argument| (*argument).to_owned()).collect();
-                    tests.push(Test {
-                        name,
-                        rung: rung.to_string(),
-                        timeout,
-                        argv,
-                    });
-                }
-            };
             for check in self.checks {
-                add(
-                    format!("init::{check}"),
-                    CHECK_LIMIT,
-                    &["/init", "check", check],
-                );
+                let argv = ["/init", "check", check];
+                add(format!("init::{check}"), *rung, CHECK_LIMIT, &argv);
             }
             for (program, suite, names) in &self.suites {
                 for name in names {
@@ -161,9 +183,14 @@ impl Payload {
                         "--nocapture",
                         "--test-threads=1",
                     ];
-                    add(format!("{suite}::{name}"), SUITE_LIMIT, &argv);
+                    add(format!("{suite}::{name}"), *rung, SUITE_LIMIT, &argv);
                 }
             }
+        }
+        // What it does to the machine lasts until that is off.
+        if let Some(rung) = rungs.last().filter(|_| self.depth >= Depth::Representative) {
+            let argv = ["/init", "check", "lockdown"];
+            add("init::lockdown".to_owned(), *rung, CHECK_LIMIT, &argv);
         }
         tests
     }
@@ -270,6 +297,7 @@ mod tests {
     #[test]
     fn a_filter_picks_tests_by_a_part_of_their_name_on_every_rung() {
         let payload = Payload {
+            depth: Depth::Suite,
             built: Vec::new(),
             checks: &["loopback", "states"],
             suites: vec![(
@@ -290,7 +318,11 @@ mod tests {
             names(&["sent"]),
             ["auto resets::sent", "kprobe resets::sent"]
         );
-        assert_eq!(names(&[]).len(), 6);
+        assert_eq!(names(&[]).len(), 7);
+        assert_eq!(
+            names(&[]).last().map(String::as_str),
+            Some("kprobe init::lockdown")
+        );
         assert!(names(&["nothing"]).is_empty());
     }
 }

@@ -18,6 +18,9 @@ pub(super) enum Rung {
 }
 
 impl Rung {
+    /// All of them.
+    pub(super) const ALL: &[Self] = &[Self::Auto, Self::Fexit, Self::Kprobe, Self::Tracepoint];
+
     /// The oldest release of the matrix that has it. A rung that is refused from there on is an error, not a gap.
     ///
     /// Trampolines came with 5.5, the other two are older: the whole matrix has all of them.

@@ -118,8 +118,8 @@ impl Row {
     }
 }
 
-/// The rows for other programs: README's table of supported kernels is made from it.
-pub(super) fn json(rows: &[Row]) -> Value {
+/// The rows, and the checksum of the tracer that ran, for other programs: README's table is made from it.
+pub(super) fn json(rows: &[Row], tracer: Option<&str>) -> Value {
     let row = |row: &Row| {
         json!({
             "kernel": row.series.to_string(),
@@ -133,7 +133,10 @@ pub(super) fn json(rows: &[Row]) -> Value {
             "seconds": row.seconds,
         })
     };
-    rows.iter().map(row).collect()
+    json!({
+        "tcptrace_sha256": tracer,
+        "rows": rows.iter().map(row).collect::<Value>(),
+    })
 }
 
 /// The table, and below it what each line complains about.
@@ -234,10 +237,12 @@ kernel  release rung        result       tests   time
 
     #[test]
     fn another_program_reads_the_same_result() {
-        let value = json(&[row(PASSED, Ending::Done)]);
-        assert_eq!(value[0]["kernel"], "6.12");
-        assert_eq!(value[0]["result"], "passed");
-        assert_eq!(value[0]["planned"], 1);
+        let value = json(&[row(PASSED, Ending::Done)], Some("5c5c"));
+        let row = &value["rows"][0];
+        assert_eq!(value["tcptrace_sha256"], "5c5c");
+        assert_eq!(row["kernel"], "6.12");
+        assert_eq!(row["result"], "passed");
+        assert_eq!(row["planned"], 1);
     }
 
     #[test]
