@@ -140,7 +140,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let sum = payload.tracer_checksum()?;
     fs::write(
         &results,
-        format!("{:#}\n", table::json(&rows, sum.as_deref())),
+        format!(
+            "{:#}\n",
+            table::json(&rows, args.tests.covers(), sum.as_deref())
+        ),
     )
     .with_context(|| format!("writing {}", results.display()))?;
     print!("{}", table::render(&rows));

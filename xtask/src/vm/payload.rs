@@ -43,6 +43,23 @@ pub(super) enum Depth {
     Suite,
 }
 
+impl Depth {
+    /// What a line of the table says, in words.
+    pub(super) fn covers(self) -> &'static str {
+        match self {
+            Self::Boot => "that the machine boots, without tcptrace",
+            Self::Smoke => {
+                "one traced connection: every state with the right process, every hook on the rung, all counters add up"
+            }
+            Self::Representative => {
+                "one traced connection (every state with the right process, every hook on the rung, all counters add up) and a test of \
+                 each hook: on `auto` of those that have one rung, on the others of those that have several"
+            }
+            Self::Suite => "the whole end-to-end suite",
+        }
+    }
+}
+
 /// A file that was built, and where it goes.
 pub(super) struct Built {
     pub(super) file: PathBuf,

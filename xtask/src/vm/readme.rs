@@ -52,7 +52,9 @@ fn markdown(results: &Value) -> Result<String> {
     kernels.dedup();
     ensure!(!kernels.is_empty(), "the results have no rows");
 
-    let mut table = format!("| Linux | Debian's kernel | {} |\n", rungs.join(" | "));
+    let covers = results["covers"].as_str().unwrap_or_default();
+    let mut table = format!("Tests that passed, on each kernel and rung: {covers}.\n\n");
+    table += &format!("| Linux | Debian's kernel | {} |\n", rungs.join(" | "));
     table += &format!("| --- | --- |{}\n", " --- |".repeat(rungs.len()));
     for (kernel, release) in kernels {
         let cells: Vec<String> = rungs
@@ -77,8 +79,8 @@ fn cell(row: &Value) -> String {
     let counts = format!("{} of {}", row["passed"], row["planned"]);
     let left_out = row["left_out"].as_array().map_or(0, Vec::len);
     match (result, left_out) {
-        ("passed", 0) => format!("{counts} passed"),
-        ("passed", left_out) => format!("{counts} passed, {left_out} left out"),
+        ("passed", 0) => counts,
+        ("passed", left_out) => format!("{counts}, {left_out} left out"),
         (other, _) => format!("**{other}**, {counts}"),
     }
 }
@@ -98,16 +100,18 @@ mod tests {
 
     #[test]
     fn a_line_for_each_kernel_and_a_column_for_each_rung() {
-        let results = json!({"tcptrace_sha256": "5c5c", "rows": [
+        let results = json!({"covers": "all of it", "tcptrace_sha256": "5c5c", "rows": [
             row("5.10", "auto", "passed"), row("5.10", "kprobe", "FAILED"), row("6.1", "auto", "passed"),
         ]});
         assert_eq!(
             markdown(&results).unwrap(),
             "\
+Tests that passed, on each kernel and rung: all of it.
+
 | Linux | Debian's kernel | auto | kprobe |
 | --- | --- | --- | --- |
-| 5.10 | 5.10.1 | 8 of 9 passed, 1 left out | **FAILED**, 8 of 9 |
-| 6.1 | 6.1.1 | 8 of 9 passed, 1 left out | not run |
+| 5.10 | 5.10.1 | 8 of 9, 1 left out | **FAILED**, 8 of 9 |
+| 6.1 | 6.1.1 | 8 of 9, 1 left out | not run |
 
 The same file ran on all of them, SHA-256 `5c5c`.
 "

@@ -118,8 +118,8 @@ impl Row {
     }
 }
 
-/// The rows, and the checksum of the tracer that ran, for other programs: README's table is made from it.
-pub(super) fn json(rows: &[Row], tracer: Option<&str>) -> Value {
+/// The rows, what was tested and the checksum of the tracer that ran, for other programs: README's table is made from it.
+pub(super) fn json(rows: &[Row], covers: &str, tracer: Option<&str>) -> Value {
     let row = |row: &Row| {
         json!({
             "kernel": row.series.to_string(),
@@ -134,6 +134,7 @@ pub(super) fn json(rows: &[Row], tracer: Option<&str>) -> Value {
         })
     };
     json!({
+        "covers": covers,
         "tcptrace_sha256": tracer,
         "rows": rows.iter().map(row).collect::<Value>(),
     })
@@ -237,7 +238,8 @@ kernel  release rung        result       tests   time
 
     #[test]
     fn another_program_reads_the_same_result() {
-        let value = json(&[row(PASSED, Ending::Done)], Some("5c5c"));
+        let value = json(&[row(PASSED, Ending::Done)], "all", Some("5c5c"));
+        assert_eq!(value["covers"], "all");
         let row = &value["rows"][0];
         assert_eq!(value["tcptrace_sha256"], "5c5c");
         assert_eq!(row["kernel"], "6.12");
