@@ -89,7 +89,7 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let owner = process::current();
-    process::know_current(&owner, now);
+    process::hold_current(&owner, now);
     let entry = match known {
         Some(conn) => Some(conn),
         None => {
@@ -114,7 +114,10 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
             }
             Outcome::Aggregated
         }
-        None => Outcome::MapFull,
+        None => {
+            process::hold(&owner, -1);
+            Outcome::MapFull
+        }
     };
     account::leave(Hook::Accept, outcome);
 }

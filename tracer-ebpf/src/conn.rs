@@ -43,18 +43,10 @@ pub(crate) const fn is_held(source: u8) -> bool {
         || source == OwnerSource::Iter as u8
 }
 
-/// Puts an entry in the place of whatever had this address before. `None` when the map is full.
+/// Puts an entry in the place of whatever had this address before. Returns whether there was room.
 #[inline(always)]
-pub(crate) fn put(sk: u64, conn: &Conn) -> Option<*mut Conn> {
-    match CONNS.insert(&sk, conn, 0) {
-        Ok(()) => {
-            if is_held(conn.owner_source) {
-                process::hold(&conn.owner, 1);
-            }
-            CONNS.get_ptr_mut(&sk)
-        }
-        Err(_) => None,
-    }
+pub(crate) fn put(sk: u64, conn: &Conn) -> bool {
+    CONNS.insert(&sk, conn, 0).is_ok()
 }
 
 /// An entry for a socket that was there before the trace: its birth and its owner are not known.
@@ -85,10 +77,16 @@ fn adopted(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> *mut Conn {
     };
     conn.owner = owner;
     conn.owner_source = source as u8;
-    put(sk, &conn).unwrap_or(core::ptr::null_mut())
+    if !put(sk, &conn) {
+        return core::ptr::null_mut();
+    }
+    if source as u8 == OwnerSource::Iter as u8 {
+        process::hold(&conn.owner, 1);
+    }
+    CONNS.get_ptr_mut(&sk).unwrap_or(core::ptr::null_mut())
 }
 
-/// Gives a socket to a process.
+/// Gives a socket to a process that was counted as holding one more, see [`process::hold`].
 ///
 /// # Safety
 ///
@@ -102,7 +100,6 @@ pub(crate) unsafe fn own(conn: *mut Conn, owner: &ProcessKey, source: OwnerSourc
         }
         (*conn).owner = *owner;
         (*conn).owner_source = source as u8;
-        process::hold(owner, 1);
     }
 }
 

@@ -60,6 +60,19 @@ pub(crate) fn know_current(key: &ProcessKey, now: u64) {
     }
 }
 
+/// As above, and counts a socket more for it.
+#[inline(always)]
+pub(crate) fn hold_current(key: &ProcessKey, now: u64) {
+    if let Some(process) = PROCESSES.get_ptr_mut(key) {
+        // SAFETY: the verifier has seen the null check; the field is aligned.
+        unsafe { add(&raw mut (*process).sockets, 1) }
+        return;
+    }
+    let (leader, _) = current_leader();
+    learn(key, leader, true, now);
+    hold(key, 1);
+}
+
 /// Makes sure that `key`, the process of `task`, has an entry.
 #[inline(always)]
 pub(crate) fn know(key: &ProcessKey, task: u64, now: u64) {

@@ -86,6 +86,7 @@ fn found(sk: u64, now_in: u8, task: u64, owner: &ProcessKey, run: u64) -> Outcom
     // SAFETY: `conn` points into the map.
     unsafe {
         if takes_over(conn, owner) {
+            process::hold(owner, 1);
             conn::own(conn, owner, OwnerSource::Iter);
         }
         if known.is_none() && now_in == state::LISTEN {
@@ -148,6 +149,7 @@ pub(crate) fn renew(conn: *mut Conn, sk: u64) {
     // SAFETY: `conn` points into the map.
     unsafe {
         if (*conn).owner != holder && takes_over(conn, &holder) && !has_ended(&holder) {
+            process::hold(&holder, 1);
             conn::own(conn, &holder, OwnerSource::Iter);
         }
     }

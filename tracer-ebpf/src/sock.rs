@@ -11,7 +11,7 @@ use aya_ebpf::helpers::{
 };
 use tracer_common::{
     conn::{Address, Tuple},
-    tcp::{AF_INET, AF_INET6, IPPROTO_TCP},
+    tcp::{AF_INET, AF_INET6, IPPROTO_TCP, state},
 };
 
 use crate::maps::{config, field};
@@ -139,6 +139,43 @@ impl Sock {
         } else {
             tuple.laddr = self.load(field!(v6_rcv_saddr));
             tuple.raddr = self.load(field!(v6_daddr));
+        }
+    }
+}
+
+/// The beginning of a socket or of what stands for one, read in one go: `struct sock_common` up to its
+/// addresses. The verifier checks that the fields lie inside.
+pub(crate) struct SockCommon([u64; 11]);
+
+impl SockCommon {
+    #[inline(always)]
+    pub(crate) fn read(at: u64) -> Self {
+        Self(probe(at, 0))
+    }
+
+    #[inline(always)]
+    fn load<T: Copy>(&self, offset: u32) -> T {
+        // SAFETY: the verifier checks the bounds of this load from the stack.
+        unsafe { core::ptr::read_volatile(self.0.as_ptr().byte_add(offset as usize).cast()) }
+    }
+
+    /// Whether this is the time-wait socket that took the place of `sk`, whose ends are `tuple`.
+    #[inline(always)]
+    pub(crate) fn is_time_wait_of(&self, sk: Sock, tuple: &Tuple) -> bool {
+        if self.load::<u32>(field!(hash)) != sk.hash()
+            || self.load::<u8>(field!(state)) != state::TIME_WAIT
+            || self.load::<u64>(field!(net)) != sk.net() as u64
+            || self.load::<u16>(field!(num)) != tuple.lport
+            || u16::from_be(self.load(field!(dport))) != tuple.rport
+        {
+            return false;
+        }
+        if self.load::<u16>(field!(family)) == AF_INET {
+            mapped(self.load(field!(rcv_saddr))) == tuple.laddr
+                && mapped(self.load(field!(daddr))) == tuple.raddr
+        } else {
+            self.load::<Address>(field!(v6_rcv_saddr)) == tuple.laddr
+                && self.load::<Address>(field!(v6_daddr)) == tuple.raddr
         }
     }
 }

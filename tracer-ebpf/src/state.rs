@@ -53,9 +53,18 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
     }
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    let Some(conn) = entry(sk, old, new, run, now) else {
-        debug!(ctx, "no room for a socket: raise --max-sockets");
-        return Outcome::MapFull;
+    if (old == CLOSE && (new == SYN_SENT || new == LISTEN)) || (old == LISTEN && new == SYN_RECV) {
+        return opened(ctx, sk, old, new, run, now);
+    }
+    let entry = match conn::get(sk.addr()) {
+        Some(conn) => Some(conn),
+        None => {
+            let counted = probe(sk.addr(), field!(total_retrans));
+            conn::adopt(sk.addr(), old, conn::new_id(Hook::State, run), counted, now)
+        }
+    };
+    let Some(conn) = entry else {
+        return no_room(ctx);
     };
     // SAFETY: `conn` points into the map, the verifier has seen the null check; changes of one
     // socket's state are serialised by its lock.
@@ -90,40 +99,45 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
     }
 }
 
-/// The socket's entry: a new one at a birth, else the one there is, else one for a socket that was
-/// there before the trace.
+/// A socket leaves CLOSE, or is made for a peer's SYN.
 #[inline(always)]
-fn entry(sk: Sock, old: u8, new: u8, run: u64, now: u64) -> Option<*mut Conn> {
-    let is_birth =
-        (old == CLOSE && (new == SYN_SENT || new == LISTEN)) || (old == LISTEN && new == SYN_RECV);
-    if !is_birth {
-        return match conn::get(sk.addr()) {
-            Some(conn) => Some(conn),
-            None => {
-                let counted = probe(sk.addr(), field!(total_retrans));
-                conn::adopt(sk.addr(), old, conn::new_id(Hook::State, run), counted, now)
-            }
-        };
-    }
+fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64, now: u64) -> Outcome {
     let mut owner = ProcessKey::UNKNOWN;
     if new != SYN_RECV {
         // connect and listen run in the caller's context.
         owner = process::current();
-        process::know_current(&owner, now);
+        process::hold_current(&owner, now);
     }
-    let conn = born(sk, new, conn::new_id(Hook::State, run), &owner, now);
-    if conn.is_null() { None } else { Some(conn) }
+    if !born(sk, new, conn::new_id(Hook::State, run), &owner, now) {
+        process::hold(&owner, -1);
+        return no_room(ctx);
+    }
+    if !filter::wants(Kind::State) {
+        return Outcome::Aggregated;
+    }
+    match conn::get(sk.addr()) {
+        // SAFETY: `conn` points into the map.
+        Some(conn) => unsafe { tell_state(conn, old, new, NO_TIME, now) },
+        None => Outcome::MapFull,
+    }
+}
+
+#[inline(always)]
+fn no_room(ctx: &BtfTracePointContext) -> Outcome {
+    debug!(ctx, "no room for a socket: raise --max-sockets");
+    Outcome::MapFull
 }
 
 /// An entry for a socket that leaves CLOSE. A function of its own: the entry takes half of a program's
-/// stack.
+/// stack. Returns whether there was room.
 #[inline(never)]
-fn born(sk: Sock, new: u8, id: u64, owner: &ProcessKey, now: u64) -> *mut Conn {
+fn born(sk: Sock, new: u8, id: u64, owner: &ProcessKey, now: u64) -> bool {
     let mut conn = Conn::EMPTY;
     sk.read_ends(&mut conn.tuple);
     conn.id = id;
     conn.born = now;
     conn.since = now;
+    conn.state = new;
     conn.owner = *owner;
     if new == SYN_RECV {
         conn.flags = flag::PASSIVE;
@@ -137,7 +151,7 @@ fn born(sk: Sock, new: u8, id: u64, owner: &ProcessKey, now: u64) -> *mut Conn {
         conn.owner_source = OwnerSource::Connect as u8;
         conn.flags = flag::ACTIVE;
     }
-    conn::put(sk.addr(), &conn).unwrap_or(core::ptr::null_mut())
+    conn::put(sk.addr(), &conn)
 }
 
 /// Moves the entry into its new state. Returns the time spent in the old one, ns.
@@ -148,8 +162,6 @@ unsafe fn step(conn: *mut Conn, old: u8, new: u8, now: u64) -> u64 {
         let spent = now - (*conn).since;
         (*conn).in_state[old as usize % COUNT] += spent;
         (*conn).since = now;
-        // Born, or found, at this very event: the state before was not watched.
-        let is_seen = (*conn).state == old;
         (*conn).state = new;
         match new {
             ESTABLISHED if (*conn).flags & flag::FOUND == 0 => (*conn).established = now,
@@ -157,11 +169,8 @@ unsafe fn step(conn: *mut Conn, old: u8, new: u8, now: u64) -> u64 {
             CLOSE_WAIT => (*conn).flags |= flag::CLOSED_REMOTE,
             _ => {}
         }
-        if is_seen && spent != 0 {
-            spent
-        } else {
-            NO_TIME
-        }
+        // Found at this very event: the state before was not watched.
+        if spent == 0 { NO_TIME } else { spent }
     }
 }
 

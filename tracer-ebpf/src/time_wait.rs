@@ -13,7 +13,6 @@ use tracer_common::{
     process::Total,
     record::{Kind, TimeWaitOverflow},
     storm::{INTERVAL, Storm, TwKey},
-    tcp::state,
 };
 
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
     calls, conn, emit, filter,
     maps::{TW_EXACT, TW_STORMS, field},
     process,
-    sock::{Sock, probe, probe_tuple},
+    sock::{Sock, SockCommon, probe},
 };
 
 /// Longest chain that is walked; chains of the established table hold one or two sockets.
@@ -107,22 +106,15 @@ fn table(sk: Sock) -> (u32, u32) {
 /// Whether a time-wait socket of these ends is in the table of established sockets.
 #[inline(always)]
 fn is_in_table(sk: Sock, tuple: &Tuple) -> bool {
-    let hash = sk.hash();
     let mut node: u64 = probe(sk.bucket(), 0);
     for _ in 0..LONGEST_CHAIN {
         // The end of a chain is marked by an odd value.
         if node & 1 == 1 || node == 0 {
             return false;
         }
-        let other = node - u64::from(field!(nulls_node));
-        if probe::<u32>(other, field!(hash)) == hash
-            && probe::<u8>(other, field!(state)) == state::TIME_WAIT
-        {
-            let mut ends = Tuple::default();
-            probe_tuple(other, &mut ends);
-            if ends == *tuple {
-                return true;
-            }
+        let other = SockCommon::read(node - u64::from(field!(nulls_node)));
+        if other.is_time_wait_of(sk, tuple) {
+            return true;
         }
         node = probe(node, 0);
     }
