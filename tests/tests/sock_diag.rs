@@ -89,7 +89,6 @@ fn connections_from_before_keep_their_process() {
         "how long a jiffy is is known without the iterator"
     );
     for client in &clients {
-        // One row: the process is the same to user space, which found it, and to the kernel programs.
         assert_eq!(ended.process(client.pid())["connections"], 2 * EACH as u64);
     }
     let hooks = ended.start.field("hooks").as_array().unwrap();
@@ -131,6 +130,10 @@ fn a_listener_from_before_passes_on_its_owner() {
             .count()
     };
     assert_eq!((of_client("iter"), of_client("connect")), (3, 3));
+    // One row each: a process that user space found is the same to the kernel programs when it acts.
+    for pid in [client.pid(), server.pid()] {
+        assert_eq!(ended.process(pid)["connections"], 6);
+    }
 }
 
 /// A connection from before is handed to another process: it stays with the one that had it while that lives, and then

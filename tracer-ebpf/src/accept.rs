@@ -107,9 +107,11 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
         Some(conn) => {
             // SAFETY: `conn` points into the map.
             unsafe {
-                // One that turns out to have a holder was passed on.
                 if known.is_some() || !conn::is_held((*conn).owner_source) {
                     conn::own(conn, &owner, OwnerSource::Accept);
+                } else {
+                    // It turns out to have a holder, so it was passed on.
+                    process::hold(&owner, -1);
                 }
             }
             Outcome::Aggregated

@@ -45,13 +45,13 @@ pub const NEEDS: &[Need] = &[
         name: "CAP_SYS_PTRACE",
         bit: 19,
         required: false,
-        reason: "see the command lines and network namespaces of other users' processes",
+        reason: "see the command lines, network namespaces and, without the iterator, the sockets of other users' processes",
     },
     Need {
         name: "CAP_SYS_ADMIN",
         bit: SYS_ADMIN,
         required: false,
-        reason: "mount tracefs where it is not mounted, and read the counters of network namespaces without processes",
+        reason: "mount tracefs where it is not mounted, read the counters of network namespaces without processes and, without the iterator, list the sockets of each namespace",
     },
     Need {
         name: "CAP_SYS_RESOURCE",
