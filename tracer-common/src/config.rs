@@ -14,8 +14,6 @@ pub struct Config {
     pub ring_mark: u32,
     /// The same for the ring of rare records.
     pub rare_mark: u32,
-    /// Thread group id of the tracer, to recognise its own calibration socket.
-    pub own_tgid: u32,
     /// 1 where the helper `bpf_task_pt_regs` exists (5.15).
     pub task_pt_regs: u32,
     /// 1 where the helper `bpf_get_current_task_btf` exists (5.11): the task's fields are plain loads.
@@ -30,8 +28,6 @@ pub struct Config {
     /// 1 where sock_diag finds the sockets that exist, not the iterator: owners come from the map
     /// `COOKIES`, and start times are cut to [`crate::process::TICK`], since `/proc` has no more.
     pub sock_diag: u32,
-    /// Padding.
-    pub pad: u32,
     /// The cgroup id that `--cgroup` names.
     pub cgroup: u64,
 }

@@ -51,10 +51,6 @@ pub(crate) static TW_STORMS: HashMap<TwKey, Storm> = HashMap::with_max_entries(8
 pub(crate) static COUNTERS: PerCpuArray<Counters> =
     PerCpuArray::with_max_entries(Hook::COUNT as u32, 0);
 
-/// `icsk_rto` of the tracer's own fresh socket, jiffies: user space knows the same in microseconds.
-#[map]
-pub(crate) static OWN_RTO: Array<u32> = Array::with_max_entries(1, 0);
-
 /// 1 where a function tells of each time-wait socket, so nothing needs to be inferred. Set once the
 /// rung is known.
 #[map]
@@ -94,14 +90,12 @@ static CONFIG: Config = Config {
     filters: 0,
     ring_mark: 0,
     rare_mark: 0,
-    own_tgid: 0,
     task_pt_regs: 0,
     task_btf: 0,
     guarded: 0,
     retransmit_err: 0,
     reset_reason: 0,
     sock_diag: 0,
-    pad: 0,
     cgroup: 0,
 };
 

@@ -13,7 +13,7 @@ use tracer_common::{
 use crate::{
     account::{self, Outcome},
     conn, filter,
-    maps::{CONNS, COOKIES, OWN_RTO, PROCESSES, config, field},
+    maps::{CONNS, COOKIES, PROCESSES, config, field},
     process,
     sock::{Sock, probe, tcp_of_file},
 };
@@ -45,23 +45,12 @@ pub(crate) extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
     }
     let owner = process::of_task(task);
     let now_in: u8 = probe(sk, field!(state));
-    if owner.tgid == config!(own_tgid, u32) {
-        calibrate(sk);
-    } else if now_in != state::CLOSE {
+    if now_in != state::CLOSE {
         let run = account::enter(Hook::TaskFile);
         let outcome = found(sk, now_in, task, &owner, run);
         account::leave(Hook::TaskFile, outcome);
     }
     0
-}
-
-/// The tracer's own fresh socket has a timeout that user space knows in microseconds.
-#[inline(always)]
-fn calibrate(sk: u64) {
-    if let Some(rto) = OWN_RTO.get_ptr_mut(0) {
-        // SAFETY: the verifier has seen the null check.
-        unsafe { *rto = probe(sk, field!(rto)) }
-    }
 }
 
 #[inline(always)]

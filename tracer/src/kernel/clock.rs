@@ -1,7 +1,7 @@
 //! The kernel's clock, and what its instants are in civil time.
 
 use jiff::Timestamp;
-use nix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_getres, clock_gettime};
 
 /// Nanoseconds of `CLOCK_BOOTTIME` now, 0 where there is no such clock.
 #[must_use]
@@ -10,6 +10,14 @@ pub fn now() -> u64 {
         u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
             + u64::try_from(time.tv_nsec()).unwrap_or(0)
     })
+}
+
+/// Microseconds of a jiffy: the coarse clocks move once in one, and say so,
+/// `kernel/time/posix-timers.c: posix_get_coarse_res`.
+#[must_use]
+pub fn us_per_jiffy() -> Option<f64> {
+    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).ok()?;
+    Some(tick.tv_nsec() as f64 / 1e3)
 }
 
 /// When the machine was booted: what an instant of `CLOCK_BOOTTIME` is counted from.

@@ -13,7 +13,7 @@ use tracer_common::{
     process::{Process, ProcessKey, flag},
 };
 
-use super::{filters::Filters, session::map, sock_diag};
+use super::{filters::Filters, load::map, sock_diag};
 use crate::identity;
 
 /// Flag of a map's update: not where an entry is.

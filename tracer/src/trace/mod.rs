@@ -69,7 +69,7 @@ impl Trace {
             names: Names {
                 epoch: Epoch::now(),
                 reset_reasons: session.reset_reasons().clone(),
-                us_per_jiffy: session.us_per_jiffy(),
+                us_per_jiffy: clock::us_per_jiffy(),
             },
             session,
             identities,

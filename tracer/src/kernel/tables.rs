@@ -1,0 +1,133 @@
+//! What the kernel programs have counted: the maps that a running trace reads.
+
+use std::{
+    fs,
+    os::fd::{AsRawFd as _, RawFd},
+};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{HashMap, PerCpuArray},
+    programs::Program,
+};
+use tracer_common::{
+    hook::{Counters, Hook},
+    process::{Process, ProcessKey},
+    storm::{FdKey, Storm, TwKey},
+};
+
+use super::{counters::HookRow, load::map, session::Session};
+
+impl Session {
+    /// Each hook's counters, summed over CPUs, and what the kernel skipped.
+    ///
+    /// # Errors
+    ///
+    /// When the map can't be read.
+    pub fn counters(&mut self) -> anyhow::Result<Vec<HookRow>> {
+        let rows = PerCpuArray::<_, Counters>::try_from(
+            self.ebpf.map("COUNTERS").context("map COUNTERS")?,
+        )?;
+        let mut result = Vec::new();
+        for hook in Hook::ALL {
+            let counters = rows
+                .get(&(hook as u32), 0)?
+                .iter()
+                .fold(Counters::default(), |sum, cpu| sum.plus(cpu));
+            let attached = self.attached.iter().find(|attached| attached.hook == hook);
+            let skipped = attached.map_or(0, |attached| {
+                let programs = attached.rung.programs.iter();
+                programs.map(|hooked| self.skipped(hooked.program)).sum()
+            });
+            let rung = attached.map(|attached| attached.rung.name);
+            result.push(HookRow::new(hook.name(), rung, skipped, &counters));
+        }
+        Ok(result)
+    }
+
+    /// `bpf_prog_info.recursion_misses`, as fdinfo shows it; 0 before 5.12, which skips nothing.
+    fn skipped(&self, program: &str) -> u64 {
+        let fd = match self.ebpf.program(program) {
+            Some(Program::BtfTracePoint(program)) => program.fd().map(|fd| fd.as_fd_raw()),
+            Some(Program::TracePoint(program)) => program.fd().map(|fd| fd.as_fd_raw()),
+            Some(Program::FEntry(program)) => program.fd().map(|fd| fd.as_fd_raw()),
+            Some(Program::FExit(program)) => program.fd().map(|fd| fd.as_fd_raw()),
+            Some(Program::KProbe(program)) => program.fd().map(|fd| fd.as_fd_raw()),
+            Some(Program::Iter(program)) => program.fd().map(|fd| fd.as_fd_raw()),
+            _ => return 0,
+        };
+        let Ok(fd) = fd else { return 0 };
+        fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))
+            .ok()
+            .and_then(|text| {
+                text.lines()
+                    .find_map(|line| line.strip_prefix("recursion_misses:"))
+                    .and_then(|number| number.trim().parse().ok())
+            })
+            .unwrap_or(0)
+    }
+
+    /// The processes that the kernel programs know.
+    ///
+    /// # Errors
+    ///
+    /// When the map can't be read.
+    pub fn processes(&mut self) -> anyhow::Result<Vec<(ProcessKey, Process)>> {
+        entries(&mut self.ebpf, "PROCESSES")
+    }
+
+    /// One of them.
+    pub fn process(&mut self, key: &ProcessKey) -> Option<Process> {
+        map::<_, HashMap<_, ProcessKey, Process>>(&mut self.ebpf, "PROCESSES")
+            .ok()?
+            .get(key, 0)
+            .ok()
+    }
+
+    /// Forgets a process that ended and owns no socket.
+    pub fn forget(&mut self, key: &ProcessKey) {
+        if let Ok(mut processes) =
+            map::<_, HashMap<_, ProcessKey, Process>>(&mut self.ebpf, "PROCESSES")
+        {
+            // It is gone already, or stays until the trace ends: neither changes a number.
+            let _ = processes.remove(key);
+        }
+    }
+
+    /// Descriptor failures so far.
+    ///
+    /// # Errors
+    ///
+    /// When the map can't be read.
+    pub fn fd_storms(&mut self) -> anyhow::Result<Vec<(FdKey, Storm)>> {
+        entries(&mut self.ebpf, "FD_STORMS")
+    }
+
+    /// Time-wait overflows so far.
+    ///
+    /// # Errors
+    ///
+    /// When the map can't be read.
+    pub fn tw_storms(&mut self) -> anyhow::Result<Vec<(TwKey, Storm)>> {
+        entries(&mut self.ebpf, "TW_STORMS")
+    }
+}
+
+/// The raw number of a program's descriptor.
+trait AsFdRaw {
+    fn as_fd_raw(&self) -> RawFd;
+}
+
+impl<T: std::os::fd::AsFd> AsFdRaw for T {
+    fn as_fd_raw(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+fn entries<K: aya::Pod, V: aya::Pod>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Vec<(K, V)>> {
+    let map = map::<_, HashMap<_, K, V>>(ebpf, name)?;
+    map.iter()
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("map {name} can't be read"))
+}
