@@ -27,7 +27,7 @@ const ON_EACH_RUNG: &[&str] = &[
     // time_wait_overflow
     "time_wait_overflow::equals_the_kernels_count",
     // accept
-    "prefork::nginx_with_one_listener",
+    "owners::accepted_after_the_start_but_connected_before",
     // connect_failed
     "connect_failures::no_local_port_left",
     // fd_exhausted
