@@ -33,6 +33,7 @@ impl ProcessKey {
 
 /// What happened to a process's sockets, counted in the kernel: no lost record changes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(serde::Serialize))]
 #[repr(C)]
 pub struct Totals {
     /// Connections that ended.
@@ -51,6 +52,20 @@ pub struct Totals {
     pub fd_exhausted: u64,
     /// Records of this process that found the ring buffer full.
     pub lost: u64,
+}
+
+impl Totals {
+    /// Everything but plain connections.
+    #[must_use]
+    pub const fn trouble(&self) -> u64 {
+        self.connect_failed
+            + self.retransmit_segs
+            + self.resets_sent
+            + self.resets_received
+            + self.time_wait_overflow
+            + self.fd_exhausted
+            + self.lost
+    }
 }
 
 /// Names a field of [`Totals`].

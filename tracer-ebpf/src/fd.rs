@@ -10,16 +10,17 @@ use tracer_common::{
     hook::Hook,
     process::{ProcessKey, Total},
     record::{FdExhausted, Kind},
-    storm::{FdKey, INTERVAL, Storm},
+    storm::FdKey,
     tcp::errno,
 };
 
 use crate::{
-    account::{self, Outcome, add},
+    account::{self, Outcome},
     emit, filter,
     maps::{FD_STORMS, field},
     process,
     sock::{probe, registers},
+    storm::{self, Counted},
 };
 
 /// `include/linux/sched.h`: a worker of io_uring.
@@ -158,20 +159,10 @@ fn tell(syscall: i32, err: i32) -> Outcome {
         netns,
         pad: 0,
     };
-    if FD_STORMS.get_ptr(&key).is_none() {
-        let _ = FD_STORMS.insert(&key, &Storm::default(), 1);
-    }
-    let Some(storm) = FD_STORMS.get_ptr_mut(&key) else {
-        return Outcome::MapFull;
-    };
-    // SAFETY: the verifier has seen the null check.
-    let total = unsafe {
-        add(&raw mut (*storm).total, 1);
-        if (*storm).told != 0 && now - (*storm).told < INTERVAL {
-            return Outcome::Aggregated;
-        }
-        (*storm).told = now;
-        (*storm).total
+    let total = match storm::count(&FD_STORMS, &key, now) {
+        Counted::Tell(total) => total,
+        Counted::Quietly => return Outcome::Aggregated,
+        Counted::NoRoom => return Outcome::MapFull,
     };
     if !filter::wants(Kind::FdExhausted) {
         return Outcome::Filtered;

@@ -20,6 +20,7 @@ mod filter;
 mod maps;
 mod process;
 mod sock;
+mod storm;
 mod time_wait;
 
 mod accept;

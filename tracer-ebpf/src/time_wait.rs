@@ -12,15 +12,16 @@ use tracer_common::{
     hook::Hook,
     process::Total,
     record::{Kind, TimeWaitOverflow},
-    storm::{INTERVAL, Storm, TwKey},
+    storm::TwKey,
 };
 
 use crate::{
-    account::{self, Outcome, add},
+    account::{self, Outcome},
     calls, conn, emit, filter,
     maps::{TW_EXACT, TW_STORMS, field},
     process,
     sock::{Sock, SockCommon, probe},
+    storm::{self, Counted},
 };
 
 /// Longest chain that is walked; chains of the established table hold one or two sockets.
@@ -206,20 +207,10 @@ unsafe fn tell(conn: *const Conn, count: u32, max: u32, is_inferred: bool, now: 
         // SAFETY: guaranteed by the caller.
         owner_source: u32::from(unsafe { (*conn).owner_source }),
     };
-    if TW_STORMS.get_ptr(&key).is_none() {
-        let _ = TW_STORMS.insert(&key, &Storm::default(), 1);
-    }
-    let Some(storm) = TW_STORMS.get_ptr_mut(&key) else {
-        return Outcome::MapFull;
-    };
-    // SAFETY: the verifier has seen the null check.
-    let total = unsafe {
-        add(&raw mut (*storm).total, 1);
-        if (*storm).told != 0 && now - (*storm).told < INTERVAL {
-            return Outcome::Aggregated;
-        }
-        (*storm).told = now;
-        (*storm).total
+    let total = match storm::count(&TW_STORMS, &key, now) {
+        Counted::Tell(total) => total,
+        Counted::Quietly => return Outcome::Aggregated,
+        Counted::NoRoom => return Outcome::MapFull,
     };
     if !filter::wants(Kind::TimeWaitOverflow) {
         return Outcome::Filtered;

@@ -46,53 +46,7 @@ pub struct ProcessRow {
     pub unit: Option<String>,
     /// What happened to it.
     #[serde(flatten)]
-    pub totals: TotalsRow,
-}
-
-/// The fields of [`Totals`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "named and documented as in tracer_common::process::Totals"
-)]
-pub struct TotalsRow {
-    pub connections: u64,
-    pub connect_failed: u64,
-    pub retransmit_segs: u64,
-    pub resets_sent: u64,
-    pub resets_received: u64,
-    pub time_wait_overflow: u64,
-    pub fd_exhausted: u64,
-    pub lost: u64,
-}
-
-impl From<Totals> for TotalsRow {
-    fn from(totals: Totals) -> Self {
-        Self {
-            connections: totals.connections,
-            connect_failed: totals.connect_failed,
-            retransmit_segs: totals.retransmit_segs,
-            resets_sent: totals.resets_sent,
-            resets_received: totals.resets_received,
-            time_wait_overflow: totals.time_wait_overflow,
-            fd_exhausted: totals.fd_exhausted,
-            lost: totals.lost,
-        }
-    }
-}
-
-impl TotalsRow {
-    /// Everything but plain connections.
-    #[must_use]
-    pub const fn trouble(&self) -> u64 {
-        self.connect_failed
-            + self.retransmit_segs
-            + self.resets_sent
-            + self.resets_received
-            + self.time_wait_overflow
-            + self.fd_exhausted
-            + self.lost
-    }
+    pub totals: Totals,
 }
 
 impl Aggregate {
@@ -141,8 +95,7 @@ impl Aggregate {
             .filter(|(_, _, totals)| *totals != Totals::default())
             .collect();
         rows.sort_by_key(|(key, _, totals)| {
-            let row = TotalsRow::from(*totals);
-            (Reverse(row.trouble()), Reverse(row.connections), *key)
+            (Reverse(totals.trouble()), Reverse(totals.connections), *key)
         });
         rows
     }

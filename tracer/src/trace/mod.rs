@@ -218,7 +218,7 @@ impl Trace {
             cgroup: identity.place.path.clone(),
             container: identity.place.container.clone(),
             unit: identity.place.unit.clone(),
-            totals: totals.into(),
+            totals,
         }
     }
 
