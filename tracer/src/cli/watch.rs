@@ -29,14 +29,14 @@ const TICK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    filters: FilterArgs,
     /// How events are written
     #[arg(long, value_enum, default_value_t = Format::Lines)]
     format: Format,
     /// Stop after this time, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
+    #[command(flatten)]
+    filters: FilterArgs,
     #[command(flatten)]
     kernel: KernelArgs,
 }
