@@ -226,3 +226,47 @@ fn moved_to_another_control_group() {
         failures[1]
     );
 }
+
+/// A pid that is used again is another process: each has a row, and starts where it started.
+#[test]
+fn a_reused_pid_is_another_process() {
+    let netns = Netns::new();
+    let trace = Trace::start(&netns, &[]);
+    let mut first = Traffic::start(&netns);
+    assert_eq!(first.error("connect 127.0.0.1:4"), "ECONNREFUSED");
+    let pid = first.pid();
+    first.exit();
+    // The kernel gives the next free pid after the last one; others may be quicker, so more than once.
+    let mut second = (0..2000)
+        .find_map(|_| {
+            fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+            let process = Traffic::start(&netns);
+            if process.pid() == pid {
+                return Some(process);
+            }
+            process.exit();
+            None
+        })
+        .expect("the pid comes again");
+    assert_eq!(second.error("connect 127.0.0.1:5"), "ECONNREFUSED");
+    assert_eq!(second.error("connect 127.0.0.1:5"), "ECONNREFUSED");
+    let ended = trace.stop();
+    let failures = ended.of("connect_failed");
+    assert!(failures.iter().all(|event| event.pid() == pid));
+    let starts: Vec<_> = failures
+        .iter()
+        .map(|event| event.text("pid_start"))
+        .collect();
+    assert!(
+        starts[0] < starts[1] && starts[1] == starts[2],
+        "{starts:?}"
+    );
+    let rows = ended.end.field("processes").as_array().unwrap();
+    let mut counts: Vec<_> = rows
+        .iter()
+        .filter(|row| row["pid"] == pid)
+        .map(|row| row["connect_failed"].as_u64().unwrap())
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 2]);
+}
