@@ -25,7 +25,7 @@ mod table;
 
 use std::{fs, num::NonZero, path::PathBuf, thread::available_parallelism};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use vm_init::plan::Plan;
 
 use self::{
@@ -94,6 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     qemu::ensure_installed()?;
     let payload = payload::build(args.tests)?;
 
+    let sum = payload.tracer_checksum()?;
     let mut mirror = apt::Mirror::new(&folder);
     let mut boots = Vec::new();
     for series in kernels {
@@ -137,7 +138,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 .map(|rung| Row::new(*series, *rung, &kernel.release, plan, &run)),
         );
     }
-    let sum = payload.tracer_checksum()?;
+    ensure!(
+        payload.tracer_checksum()? == sum,
+        "tcptrace was built anew during the run, so not all machines had the same"
+    );
     fs::write(
         &results,
         format!(
