@@ -57,33 +57,43 @@ pub(crate) fn adopt(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> Opti
     if conn.is_null() { None } else { Some(conn) }
 }
 
-/// A function of its own: the entry takes half of a program's stack.
+/// What a new entry starts from, in memory that is not the stack.
+static EMPTY: Conn = Conn::EMPTY;
+
+/// A function of its own, for it is called in many places.
 #[inline(never)]
 fn adopted(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> *mut Conn {
-    let mut conn = Conn::EMPTY;
-    sock::probe_tuple(sk, &mut conn.tuple);
-    if conn.tuple.lport == 0 {
-        conn.tuple.lport = sock::sport(sk);
-    }
-    conn.id = id;
-    conn.born = now;
-    conn.since = now;
-    conn.state = state;
-    conn.flags = flag::FOUND;
-    conn.retrans_counted = counted;
-    let (owner, source) = match scan::holder(sk) {
-        Some(holder) => (holder, OwnerSource::Iter),
-        None => inherit(&conn.tuple),
-    };
-    conn.owner = owner;
-    conn.owner_source = source as u8;
-    if !put(sk, &conn) {
+    if !put(sk, &EMPTY) {
         return core::ptr::null_mut();
     }
-    if source as u8 == OwnerSource::Iter as u8 {
-        process::hold(&conn.owner, 1);
+    let Some(conn) = CONNS.get_ptr_mut(&sk) else {
+        return core::ptr::null_mut();
+    };
+    let mut tuple = Tuple::default();
+    sock::probe_tuple(sk, &mut tuple);
+    if tuple.lport == 0 {
+        tuple.lport = sock::sport(sk);
     }
-    CONNS.get_ptr_mut(&sk).unwrap_or(core::ptr::null_mut())
+    let (owner, source) = match scan::holder(sk) {
+        Some(holder) => (holder, OwnerSource::Iter),
+        None => inherit(&tuple),
+    };
+    if source as u8 == OwnerSource::Iter as u8 {
+        process::hold(&owner, 1);
+    }
+    // SAFETY: `conn` points into the map.
+    unsafe {
+        (*conn).id = id;
+        (*conn).tuple = tuple;
+        (*conn).born = now;
+        (*conn).since = now;
+        (*conn).state = state;
+        (*conn).flags = flag::FOUND;
+        (*conn).retrans_counted = counted;
+        (*conn).owner = owner;
+        (*conn).owner_source = source as u8;
+    }
+    conn
 }
 
 /// Gives a socket to a process that was counted as holding one more, see [`process::hold`].
