@@ -72,6 +72,16 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
         if old == SYN_SENT || old == SYN_RECV {
             sk.read_tuple(&mut (*conn).tuple);
         }
+        if (new == FIN_WAIT1 || new == LAST_ACK)
+            && (*conn).owner_source == OwnerSource::Inherited as u8
+            && sk.has_socket()
+        {
+            // It has a holder, so it was accepted, though the kernel skipped the program that sees it;
+            // the task that closes it runs now.
+            let owner = process::current();
+            process::hold_current(&owner, now);
+            conn::own(conn, &owner, OwnerSource::Accept);
+        }
         let (shown, fate) = if new == CLOSE && (old == FIN_WAIT2 || old == CLOSING) {
             let fate = time_wait::fate(sk, conn);
             (
