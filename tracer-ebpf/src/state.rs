@@ -76,11 +76,7 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
             && (*conn).owner_source == OwnerSource::Inherited as u8
             && sk.has_socket()
         {
-            // It has a holder, so it was accepted, though the kernel skipped the program that sees it;
-            // the task that closes it runs now.
-            let owner = process::current();
-            process::hold_current(&owner, now);
-            conn::own(conn, &owner, OwnerSource::Accept);
+            accepted_unseen(conn, now);
         }
         let (shown, fate) = if new == CLOSE && (old == FIN_WAIT2 || old == CLOSING) {
             let fate = time_wait::fate(sk, conn);
@@ -107,6 +103,19 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
         }
         outcome
     }
+}
+
+/// A socket that is closed has a holder, so it was accepted, though the kernel skipped the program that
+/// sees that; the task that closes it runs now. A function of its own, for the stack.
+#[inline(never)]
+fn accepted_unseen(conn: *mut Conn, now: u64) {
+    if conn.is_null() {
+        return;
+    }
+    let owner = process::current();
+    process::hold_current(&owner, now);
+    // SAFETY: `conn` points into the map.
+    unsafe { conn::own(conn, &owner, OwnerSource::Accept) }
 }
 
 /// A socket leaves CLOSE, or is made for a peer's SYN.
