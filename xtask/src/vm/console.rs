@@ -59,11 +59,13 @@ const FAULTS: &[&str] = &[
     "Initramfs unpacking failed",
 ];
 
-/// What `ip` and `nft` print when the kernel knows neither a veth pair nor rules.
+/// What `ip`, `nft` and `tcptrace` print when the kernel knows neither a veth pair, nor rules, nor
+/// sock_diag.
 const LACKING: &[&str] = &[
     "Unknown device type",
     "Could not process rule: Operation not supported",
     "Unable to initialize Netlink socket: Protocol not supported",
+    "load the module tcp_diag",
 ];
 
 impl Console {
