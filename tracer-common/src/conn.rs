@@ -3,7 +3,7 @@
 use crate::{process::ProcessKey, tcp::state};
 
 /// How the owner of a socket is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum OwnerSource {
     /// Not known.

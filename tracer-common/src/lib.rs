@@ -9,6 +9,7 @@ pub mod config;
 pub mod conn;
 pub mod fields;
 pub mod hook;
+pub mod name;
 pub mod process;
 pub mod record;
 pub mod storm;

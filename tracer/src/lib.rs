@@ -12,9 +12,10 @@ pub mod kernel;
 pub mod decode;
 pub mod identity;
 
-pub mod aggregate;
 pub mod event;
+pub mod fact;
 pub mod storm;
+pub mod time;
 
 pub mod error;
 pub mod sink;

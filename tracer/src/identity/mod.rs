@@ -10,10 +10,24 @@ use tracer_common::{
 };
 
 use self::cgroup::Place;
+use crate::{kernel::clock::Epoch, time::Time};
+
+/// Names a process: a reused pid has another start, so it is another process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pid {
+    /// Thread group id in the initial pid namespace; 0 for nobody.
+    pub pid: u32,
+    /// When it started.
+    pub start: Time,
+}
 
 /// A process as events name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
+    /// Thread group id in the initial pid namespace.
+    pub pid: u32,
+    /// When it started.
+    pub start: Time,
     /// User id.
     pub uid: Option<u32>,
     /// Thread group id of its parent.
@@ -27,11 +41,28 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// What names it.
+    #[must_use]
+    pub const fn id(&self) -> Pid {
+        Pid {
+            pid: self.pid,
+            start: self.start,
+        }
+    }
+
+    /// Its command line, arguments joined by spaces; `None` where it is not known.
+    #[must_use]
+    pub fn cmdline(&self) -> Option<String> {
+        (!self.args.is_empty()).then(|| self.args.join(" "))
+    }
+
     /// From the kernel's description.
     #[must_use]
-    pub fn from_record(record: &ProcessSeen) -> Self {
+    pub fn from_record(record: &ProcessSeen, epoch: Epoch) -> Self {
         let args = record.args.get(..record.args_len as usize).unwrap_or(&[]);
         Self {
+            pid: record.head.owner.tgid,
+            start: epoch.time(record.head.owner.start),
             uid: Some(record.uid),
             ppid: record.ppid,
             comm: text(&record.comm),
@@ -107,15 +138,25 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// The processes of a trace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Identities {
+    epoch: Epoch,
     known: HashMap<ProcessKey, Rc<Identity>>,
 }
 
 impl Identities {
+    /// None yet.
+    #[must_use]
+    pub fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            known: HashMap::new(),
+        }
+    }
+
     /// Takes the kernel's description of a process; a later one (after an exec) replaces it.
     pub fn learn(&mut self, record: &ProcessSeen) {
-        let mut identity = Identity::from_record(record);
+        let mut identity = Identity::from_record(record, self.epoch);
         if identity.args.is_empty()
             && let Some(before) = self.known.get(&record.head.owner)
         {
@@ -138,6 +179,8 @@ impl Identities {
             return Rc::clone(identity);
         }
         let mut identity = Identity {
+            pid: key.tgid,
+            start: self.epoch.time(key.start),
             comm: comm.map(|comm| text(&comm)).unwrap_or_default(),
             place: Place::of("/"),
             ..Identity::default()
@@ -190,7 +233,10 @@ mod tests {
 
     #[test]
     fn a_description_gives_name_arguments_and_unit() {
-        let identity = Identity::from_record(&described(&["redis-server.service", "system.slice"]));
+        let identity = Identity::from_record(
+            &described(&["redis-server.service", "system.slice"]),
+            Epoch { boot: 0 },
+        );
         assert_eq!(identity.comm, "curl");
         assert_eq!(identity.args, ["curl", "-s"]);
         assert_eq!(
@@ -203,7 +249,8 @@ mod tests {
     #[test]
     fn the_root_cgroup_has_a_path_too() {
         assert_eq!(
-            Identity::from_record(&described(&[])).place.path.as_deref(),
+            Identity::from_record(&described(&[]), Epoch { boot: 0 })
+                .place.path.as_deref(),
             Some("/")
         );
     }

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_getres, clock_gettime};
 
+use crate::time::Time;
+
 /// Nanoseconds of `CLOCK_BOOTTIME` now, 0 where there is no such clock.
 #[must_use]
 pub fn now() -> u64 {
@@ -24,38 +26,22 @@ pub fn us_per_jiffy() -> Option<f64> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
     /// Nanoseconds since 1970.
-    pub boot: i128,
+    pub boot: u64,
 }
 
 impl Epoch {
     /// Taken from both clocks now.
     #[must_use]
     pub fn now() -> Self {
+        let civil = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
         Self {
-            boot: Timestamp::now().as_nanosecond() - i128::from(now()),
+            boot: civil.saturating_sub(now()),
         }
     }
 
-    /// An instant of `CLOCK_BOOTTIME`, ns, as RFC 3339 with nanoseconds.
+    /// An instant of `CLOCK_BOOTTIME`, ns, in civil time.
     #[must_use]
-    pub fn format(&self, ns: u64) -> String {
-        Timestamp::from_nanosecond(self.boot + i128::from(ns))
-            .map_or_else(|_| String::from("invalid"), |time| format!("{time:.9}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_instant_is_shown_with_nine_digits() {
-        let epoch = Epoch {
-            boot: 1_700_000_000_000_000_000,
-        };
-        assert_eq!(
-            epoch.format(5_000_000_001),
-            "2023-11-14T22:13:25.000000001Z"
-        );
+    pub const fn time(&self, ns: u64) -> Time {
+        Time(self.boot.saturating_add(ns))
     }
 }

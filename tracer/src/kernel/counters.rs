@@ -1,15 +1,18 @@
 //! The counters of each hook, as JSON and the summary show them.
 
-use serde::Serialize;
-use tracer_common::hook::Counters;
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
+use tracer_common::hook::{Counters, Hook};
 
 /// One hook's row: `entered = emitted + filtered + aggregated + lost`, and `skipped` beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HookRow {
     /// Name of the hook.
-    pub hook: &'static str,
+    #[serde(serialize_with = "name")]
+    pub hook: Hook,
     /// How it is attached; null for a row that is derived inside another hook's program.
-    pub rung: Option<&'static str>,
+    pub rung: Option<Cow<'static, str>>,
     /// Runs that found their subject.
     pub entered: u64,
     /// Runs that the kernel left out: the program was running on that CPU already.
@@ -37,14 +40,17 @@ impl HookRow {
     /// From what the kernel counted.
     #[must_use]
     pub const fn new(
-        hook: &'static str,
+        hook: Hook,
         rung: Option<&'static str>,
         skipped: u64,
         counters: &Counters,
     ) -> Self {
         Self {
             hook,
-            rung,
+            rung: match rung {
+                Some(rung) => Some(Cow::Borrowed(rung)),
+                None => None,
+            },
             entered: counters.entered,
             skipped,
             emitted: counters.emitted,
@@ -56,4 +62,12 @@ impl HookRow {
             },
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn name<S: Serializer>(hook: &Hook, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(hook.name())
 }

@@ -41,7 +41,7 @@ impl Session {
                 programs.map(|hooked| self.skipped(hooked.program)).sum()
             });
             let rung = attached.map(|attached| attached.rung.name);
-            result.push(HookRow::new(hook.name(), rung, skipped, &counters));
+            result.push(HookRow::new(hook, rung, skipped, &counters));
         }
         Ok(result)
     }

@@ -3,11 +3,12 @@
 use std::{
     fmt::Write as _,
     io::{self, Write},
+    net::SocketAddr,
 };
 
 use super::Sink;
 use crate::{
-    event::{Detail, Event},
+    event::{Detail, Errno, Event},
     trace::frame::{End, Start},
 };
 
@@ -40,31 +41,27 @@ impl<W: Write> Sink for Lines<W> {
 /// An event as a line.
 #[must_use]
 pub fn line(event: &Event) -> String {
+    let ts = event.ts.to_string();
     // 2026-11-23T16:02:11.123456789Z: the time of day to the microsecond.
-    let time = event.ts.get(11..26).unwrap_or(&event.ts);
-    let process = match (event.pid, &event.comm) {
-        (Some(pid), Some(comm)) => format!("{}[{pid}]", printable(comm)),
-        (Some(pid), None) => format!("[{pid}]"),
-        (None, _) => String::from("-"),
+    let time = ts.get(11..26).unwrap_or(&ts);
+    let process = match &event.owner {
+        Some(owner) => format!("{}[{}]", printable(&owner.comm), owner.pid),
+        None => String::from("-"),
     };
     let mut line = format!(
         "{time} {:<18} {process:<24} {:<9} {:<21} -> {:<21} ",
-        event.event,
-        event.owner_source,
-        end(event.laddr.as_deref(), event.lport),
-        end(event.raddr.as_deref(), event.rport),
+        event.detail.kind(),
+        event.owner_source.name(),
+        end(event.ends.map(|ends| ends.local)),
+        end(event.ends.and_then(|ends| ends.remote)),
     );
     detail(&mut line, &event.detail);
     line.truncate(line.trim_end().len());
     line
 }
 
-fn end(address: Option<&str>, port: Option<u16>) -> String {
-    match (address, port) {
-        (Some(address), Some(port)) if address.contains(':') => format!("[{address}]:{port}"),
-        (Some(address), Some(port)) => format!("{address}:{port}"),
-        _ => String::from("-"),
-    }
+fn end(end: Option<SocketAddr>) -> String {
+    end.map_or_else(|| String::from("-"), |end| end.to_string())
 }
 
 /// A process chooses its name: none of it may reach the terminal as a control sequence.
@@ -96,8 +93,8 @@ fn detail(to: &mut String, detail: &Detail) {
             errno,
             ..
         } => {
-            let _ = write!(to, "{end}");
-            optional(to, " ", errno.clone());
+            let _ = write!(to, "{}", end.name());
+            optional(to, " ", *errno);
             optional(to, " after ", duration_us.map(time));
             let _ = write!(to, ", sent {bytes_sent} B, received {bytes_received} B");
             if *segs_retrans > 0 {
@@ -117,7 +114,7 @@ fn detail(to: &mut String, detail: &Detail) {
             notsent_bytes,
             err,
         } => {
-            let _ = write!(to, "{cause}, {segs} seg, seq {seq}, backoff {backoff}");
+            let _ = write!(to, "{}, {segs} seg, seq {seq}, backoff {backoff}", cause.name());
             optional(to, ", rto ", rto_us.map(time));
             optional(to, ", srtt ", srtt_us.map(|us| time(us.into())));
             let _ = write!(
@@ -127,13 +124,13 @@ fn detail(to: &mut String, detail: &Detail) {
             optional(
                 to,
                 ", refused locally: ",
-                (*err != 0).then(|| crate::event::errno_name(-err)),
+                (*err != 0).then(|| Errno(-err)),
             );
             Ok(())
         }
         Detail::Reset { direction, reason } => {
-            let _ = write!(to, "{direction}");
-            optional(to, ", reason ", reason.clone());
+            let _ = write!(to, "{}", direction.name());
+            optional(to, ", reason ", reason.as_deref());
             Ok(())
         }
         Detail::ConnectFailed {
@@ -174,7 +171,7 @@ fn detail(to: &mut String, detail: &Detail) {
             ..
         } => {
             let _ = write!(to, "{count} x {errno}");
-            optional(to, " from ", syscall.clone());
+            optional(to, " from ", *syscall);
             optional(to, ", open ", open_fds.map(|open| open.to_string()));
             optional(to, " of ", limit_soft.map(|limit| limit.to_string()));
             Ok(())
@@ -183,7 +180,7 @@ fn detail(to: &mut String, detail: &Detail) {
             hook,
             reason,
             count,
-        } => write!(to, "{count} at {hook}: {reason}"),
+        } => write!(to, "{count} at {}: {}", hook.name(), reason.name()),
     };
 }
 

@@ -8,10 +8,11 @@ use std::io;
 
 use crate::{
     event::Event,
-    trace::frame::{End, Start},
+    fact::Fact,
+    trace::frame::{End, Start, Sums},
 };
 
-/// Takes a trace from its start to its end.
+/// Takes a trace from its start to its end, live or recorded.
 pub trait Sink {
     /// Everything is attached.
     ///
@@ -26,6 +27,24 @@ pub trait Sink {
     ///
     /// When the output can't be written.
     fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Something was read beside the events.
+    ///
+    /// # Errors
+    ///
+    /// When the output can't be written.
+    fn fact(&mut self, _: &Fact) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Sums so far, at least once a second: those rows that have changed.
+    ///
+    /// # Errors
+    ///
+    /// When the output can't be written.
+    fn sums(&mut self, _: &Sums) -> io::Result<()> {
+        Ok(())
+    }
 
     /// The trace is over.
     ///

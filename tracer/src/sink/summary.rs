@@ -30,7 +30,7 @@ pub fn write(to: &mut impl Write, end: &End) -> io::Result<()> {
         writeln!(
             to,
             "lost at {}: {} ring full, {} map full; {} skipped by the kernel (of {})",
-            row.hook,
+            row.hook.name(),
             row.lost.ring_full,
             row.lost.map_full,
             row.skipped,
@@ -45,9 +45,9 @@ pub fn write(to: &mut impl Write, end: &End) -> io::Result<()> {
         if place == 0 {
             writeln!(to, "processes with most trouble:")?;
         }
-        let name = match (&row.comm, row.pid) {
-            (Some(comm), Some(pid)) => format!("{}[{pid}]", comm.escape_debug()),
-            _ => String::from("(owner unknown)"),
+        let name = match &row.who {
+            Some(who) => format!("{}[{}]", who.comm.escape_debug(), who.pid),
+            None => String::from("(owner unknown)"),
         };
         let terms = [
             (row.totals.retransmit_segs, "segs retransmitted"),

@@ -3,25 +3,32 @@
 pub mod frame;
 mod overflows;
 mod storms;
+mod totals;
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, rc::Rc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    os::fd::OwnedFd,
+    rc::Rc,
+};
 
 use anyhow::Context as _;
 use tracer_common::{
+    hook::Hook,
     process::{Process, ProcessKey, Totals, flag},
     record::{FdExhausted, Kind, TimeWaitOverflow},
 };
 
 use self::{
-    frame::{End, HookStart, Start},
+    frame::{End, HookStart, ProcessRow, SCHEMA, Start, Sums},
     overflows::Overflows,
     storms::Storms,
+    totals::Ended,
 };
 use crate::{
-    aggregate::{Aggregate, ProcessRow},
     decode::Record,
     error::Result,
-    event::{Detail, Names},
+    event::{Detail, Event, LostReason, Names},
     identity::{Identities, Identity},
     kernel::{
         clock::{self, Epoch},
@@ -37,13 +44,17 @@ pub struct Trace {
     session: Session,
     names: Names,
     identities: Identities,
-    aggregate: Aggregate,
+    /// Events that were shown, by kind.
+    events: BTreeMap<Cow<'static, str>, u64>,
+    ended: Ended,
     started: u64,
     fd: Storms<FdExhausted>,
     tw: Storms<TimeWaitOverflow>,
     overflows: Overflows,
     options: Options,
     rows: Vec<HookRow>,
+    /// What was told of each process last, see [`Sums`].
+    told: HashMap<ProcessKey, (u64, Totals)>,
     /// Ended processes that had no socket at the last tick.
     leaving: Vec<ProcessKey>,
     owner_ended: bool,
@@ -58,7 +69,8 @@ impl Trace {
     /// See [`Session::start`].
     pub fn start(options: Options) -> Result<Self> {
         let mut session = Session::start(&options)?;
-        let mut identities = Identities::default();
+        let epoch = Epoch::now();
+        let mut identities = Identities::new(epoch);
         identities.find_all(session.newcomers());
         let overflows = if options.filters.is_whole_namespaces() {
             netstat::overflows()
@@ -66,20 +78,18 @@ impl Trace {
             BTreeMap::new()
         };
         Ok(Self {
-            names: Names {
-                epoch: Epoch::now(),
-                reset_reasons: session.reset_reasons().clone(),
-                us_per_jiffy: clock::us_per_jiffy(),
-            },
+            names: Names::new(epoch, session.reset_reasons(), clock::us_per_jiffy()),
             session,
             identities,
-            aggregate: Aggregate::default(),
+            events: BTreeMap::new(),
+            ended: Ended::default(),
             started: clock::now(),
             fd: Storms::default(),
             tw: Storms::default(),
             overflows: Overflows::since(overflows),
             options,
             rows: Vec::new(),
+            told: HashMap::new(),
             leaving: Vec::new(),
             owner_ended: false,
             accepts_skipped: 0,
@@ -95,18 +105,18 @@ impl Trace {
         };
         Start {
             event: "start",
-            schema: 1,
-            ts: self.names.epoch.format(self.started),
+            schema: SCHEMA,
+            ts: self.names.epoch.time(self.started),
             host: text(machine.as_ref().ok().map(|machine| machine.nodename())),
             kernel: text(machine.as_ref().ok().map(|machine| machine.release())),
-            version: env!("CARGO_PKG_VERSION"),
+            version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
             hooks: self
                 .session
                 .attached()
                 .iter()
                 .map(|attached| HookStart {
-                    hook: attached.hook.name(),
-                    rung: attached.rung.name,
+                    hook: attached.hook.name().into(),
+                    rung: attached.rung.name.into(),
                 })
                 .collect(),
             filters: self.options.filters.describe(),
@@ -180,11 +190,15 @@ impl Trace {
             return Ok(());
         }
         let owner = self.owner(&record.head().owner);
-        if let Some(event) = self.names.event(record, owner.as_ref(), count) {
-            self.aggregate.count(event.event);
-            sink.event(&event)?;
+        match self.names.event(record, owner, count) {
+            Some(event) => self.tell(&event, sink),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    fn tell(&mut self, event: &Event, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        *self.events.entry(event.detail.kind().into()).or_default() += 1;
+        sink.event(event).map_err(Into::into)
     }
 
     /// Who it is: as described, else, where the description was lost, as far as the kernel's map and
@@ -200,25 +214,15 @@ impl Trace {
         Some(self.identities.find(key, comm))
     }
 
-    /// Who a process of the kernel's map is.
-    fn identity(&mut self, key: &ProcessKey, process: &Process) -> Rc<Identity> {
-        if !key.is_known() {
-            return Rc::default();
-        }
-        self.identities.find(key, Some(process.comm))
-    }
-
-    fn row(&self, key: ProcessKey, identity: &Identity, totals: Totals) -> ProcessRow {
+    /// A process of the kernel's map, with what it has of it now.
+    fn row(&mut self, key: &ProcessKey, process: &Process) -> ProcessRow {
+        let who = key
+            .is_known()
+            .then(|| self.identities.find(key, Some(process.comm)));
         ProcessRow {
-            pid: key.is_known().then_some(key.tgid),
-            pid_start: key.is_known().then(|| self.names.epoch.format(key.start)),
-            uid: identity.uid,
-            comm: key.is_known().then(|| identity.comm.clone()),
-            cmdline: (!identity.args.is_empty()).then(|| identity.args.join(" ")),
-            cgroup: identity.place.path.clone(),
-            container: identity.place.container.clone(),
-            unit: identity.place.unit.clone(),
-            totals,
+            who,
+            sockets: process.sockets,
+            totals: process.totals,
         }
     }
 
@@ -235,7 +239,7 @@ impl Trace {
         let accepts_skipped = self
             .rows
             .iter()
-            .find(|row| row.hook == "accept")
+            .find(|row| row.hook == Hook::Accept)
             .map_or(0, |row| row.skipped);
         if self.owner_ended || accepts_skipped != self.accepts_skipped {
             self.session.scan()?;
@@ -243,30 +247,55 @@ impl Trace {
             self.owner_ended = false;
             self.accepts_skipped = accepts_skipped;
         }
-        self.forget_ended()?;
+        let processes = self.session.processes()?;
+        self.tell_sums(&processes, sink)?;
+        self.forget_ended(processes);
         sink.flush()?;
         Ok(())
     }
 
     /// Retires processes that ended and own nothing, a tick after they were first seen so: all their
     /// events have been shown by then.
-    fn forget_ended(&mut self) -> anyhow::Result<()> {
+    fn forget_ended(&mut self, processes: Vec<(ProcessKey, Process)>) {
         let mut leaving = Vec::new();
-        for (key, process) in self.session.processes()? {
+        for (key, process) in processes {
             if process.flags & flag::EXITED == 0 || process.sockets != 0 || !key.is_known() {
                 continue;
             }
             if self.leaving.contains(&key) {
-                let identity = self.identity(&key, &process);
-                self.aggregate.retire(key, &identity, &process.totals);
+                let who = self.identities.find(&key, Some(process.comm));
+                self.ended.retire(key, &who, &process.totals);
                 self.session.forget(&key);
                 self.identities.forget(&key);
+                self.told.remove(&key);
             } else {
                 leaving.push(key);
             }
         }
         self.leaving = leaving;
-        Ok(())
+    }
+
+    /// Tells the processes' sums that have changed since the last time, and the hooks' rows.
+    fn tell_sums(
+        &mut self,
+        processes: &[(ProcessKey, Process)],
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()> {
+        let mut changed = Vec::new();
+        for (key, process) in processes {
+            let now = (process.sockets, process.totals);
+            if self.told.get(key) != Some(&now) {
+                self.told.insert(*key, now);
+                let row = self.row(key, process);
+                changed.push(self.ended.with(key, row));
+            }
+        }
+        let sums = Sums {
+            ts: self.names.epoch.time(clock::now()),
+            processes: changed,
+            hooks: self.rows.clone(),
+        };
+        sink.sums(&sums).map_err(Into::into)
     }
 
     /// Tells what storms have added since their last record: the kernel sends few, and some may be lost.
@@ -301,22 +330,22 @@ impl Trace {
     /// Tells what was lost and skipped since the last time.
     fn tell_lost(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
         let rows = self.session.counters()?;
-        let now = clock::now();
+        let now = self.names.epoch.time(clock::now());
         for (place, row) in rows.iter().enumerate() {
             let before = self.rows.get(place);
             let terms = [
                 (
-                    "ring_full",
+                    LostReason::RingFull,
                     row.lost.ring_full,
                     before.map_or(0, |row| row.lost.ring_full),
                 ),
                 (
-                    "map_full",
+                    LostReason::MapFull,
                     row.lost.map_full,
                     before.map_or(0, |row| row.lost.map_full),
                 ),
                 (
-                    "recursion",
+                    LostReason::Recursion,
                     row.skipped,
                     before.map_or(0, |row| row.skipped),
                 ),
@@ -330,8 +359,7 @@ impl Trace {
                     reason,
                     count: count - before,
                 };
-                self.aggregate.count("lost");
-                sink.event(&self.names.nobody(now, "lost", None, detail))?;
+                self.tell(&Event::nobody(now, None, detail), sink)?;
             }
         }
         self.rows = rows;
@@ -340,13 +368,13 @@ impl Trace {
 
     /// Tells the overflows that a namespace's own counter has and that found no owner.
     fn reconcile_overflows(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        let filters = &self.options.filters;
-        if !filters.is_whole_namespaces() {
+        if !self.options.filters.is_whole_namespaces() {
             return Ok(());
         }
-        let now = clock::now();
+        let now = self.names.epoch.time(clock::now());
         for (netns, count) in self.overflows.rest(&netstat::overflows()) {
-            if !filters.netns.is_empty() && !filters.netns.contains(&netns) {
+            let wanted = &self.options.filters.netns;
+            if !wanted.is_empty() && !wanted.contains(&netns) {
                 continue;
             }
             let detail = Detail::TimeWaitOverflow {
@@ -355,12 +383,7 @@ impl Trace {
                 inferred: true,
                 count,
             };
-            self.aggregate.count("time_wait_overflow");
-            sink.event(
-                &self
-                    .names
-                    .nobody(now, "time_wait_overflow", Some(netns), detail),
-            )?;
+            self.tell(&Event::nobody(now, Some(netns), detail), sink)?;
         }
         Ok(())
     }
@@ -382,22 +405,16 @@ impl Trace {
             .session
             .processes()?
             .into_iter()
-            .map(|(key, process)| (key, self.identity(&key, &process), process.totals))
+            .map(|(key, process)| (key, self.row(&key, &process)))
             .collect();
         let now = clock::now();
-        let processes = self
-            .aggregate
-            .processes(&live)
-            .into_iter()
-            .map(|(key, identity, totals)| self.row(key, &identity, totals))
-            .collect();
         let end = End {
             event: "end",
-            ts: self.names.epoch.format(now),
+            ts: self.names.epoch.time(now),
             duration_us: (now - self.started) / 1_000,
-            events: self.aggregate.events().clone(),
+            events: self.events.clone(),
             hooks: self.rows.clone(),
-            processes,
+            processes: self.ended.all(live),
         };
         sink.end(&end)?;
         sink.flush()?;
