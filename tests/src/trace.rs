@@ -137,6 +137,15 @@ impl Trace {
         self.child.id()
     }
 
+    /// Stops tcptrace from reading while `work` is done: whatever happens meanwhile waits in its buffers.
+    pub fn paused<T>(&self, work: impl FnOnce() -> T) -> T {
+        let pid = Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, Signal::SIGSTOP).expect("stop tcptrace");
+        let result = work();
+        nix::sys::signal::kill(pid, Signal::SIGCONT).expect("continue tcptrace");
+        result
+    }
+
     /// The test makes events get lost on purpose.
     pub fn may_lose(mut self) -> Self {
         self.may_lose = true;

@@ -1,6 +1,6 @@
 //! Errors that end the program: what failed, why, what to do, and the exit code.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// What kind of failure it was; each kind has one exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ impl Kind {
 pub struct Error {
     /// Decides the exit code.
     pub kind: Kind,
+    /// What kind of input or output failed, if that was it.
+    pub io: Option<io::ErrorKind>,
     what: String,
     hint: Option<String>,
 }
@@ -40,6 +42,7 @@ impl Error {
     pub fn usage(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             kind: Kind::Usage,
+            io: None,
             what: what.into(),
             hint: Some(hint.into()),
         }
@@ -50,6 +53,7 @@ impl Error {
     pub fn unsupported(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             kind: Kind::Unsupported,
+            io: None,
             what: what.into(),
             hint: Some(hint.into()),
         }
@@ -60,6 +64,7 @@ impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Self {
         Self {
             kind: Kind::Other,
+            io: error.downcast_ref::<io::Error>().map(io::Error::kind),
             what: format!("{error:#}"),
             hint: None,
         }

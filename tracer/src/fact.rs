@@ -3,7 +3,12 @@
 //! A fact says that something had a value at a time: a limit of a process, a sysctl or a counter of a
 //! network namespace, the queue of a listener. `docs/schema.md` lists the names.
 
-use std::{borrow::Cow, fmt, net::SocketAddr};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    fmt,
+    net::SocketAddr,
+};
 
 use serde::{Serialize, Serializer};
 
@@ -82,5 +87,88 @@ impl Serialize for Value {
             Self::Number(number) => to.serialize_i64(*number),
             Self::Text(text) => to.serialize_str(text),
         }
+    }
+}
+
+/// The facts of a trace: each one's first and latest value.
+#[derive(Debug, Default)]
+pub struct Facts {
+    known: HashMap<Subject, BTreeMap<Cow<'static, str>, Known>>,
+}
+
+/// What is known under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The first value, and when.
+    pub first: (Time, Value),
+    /// The latest value, and when it was read.
+    pub last: (Time, Value),
+}
+
+impl Known {
+    /// How much a number has grown; 0 where it fell.
+    #[must_use]
+    pub fn growth(&self) -> u64 {
+        let number = |value: &Value| value.number().unwrap_or(0);
+        u64::try_from(number(&self.last.1) - number(&self.first.1)).unwrap_or(0)
+    }
+}
+
+impl Facts {
+    /// Takes a fact.
+    pub fn add(&mut self, fact: &Fact) {
+        let of = self.known.entry(fact.subject).or_default();
+        let value = (fact.ts, fact.value.clone());
+        match of.get_mut(&fact.name) {
+            Some(known) => known.last = value,
+            None => {
+                let known = Known {
+                    first: value.clone(),
+                    last: value,
+                };
+                of.insert(fact.name.clone(), known);
+            }
+        }
+    }
+
+    /// What is known of a subject under a name.
+    #[must_use]
+    pub fn get(&self, subject: &Subject, name: &str) -> Option<&Known> {
+        self.known.get(subject)?.get(name)
+    }
+
+    /// The latest number.
+    #[must_use]
+    pub fn number(&self, subject: &Subject, name: &str) -> Option<i64> {
+        self.get(subject, name)?.last.1.number()
+    }
+
+    /// The latest text.
+    #[must_use]
+    pub fn text(&self, subject: &Subject, name: &str) -> Option<&str> {
+        match &self.get(subject, name)?.last.1 {
+            Value::Text(text) => Some(text),
+            Value::Number(_) => None,
+        }
+    }
+
+    /// How much a number has grown over the trace.
+    #[must_use]
+    pub fn growth(&self, subject: &Subject, name: &str) -> Option<u64> {
+        self.get(subject, name).map(Known::growth)
+    }
+
+    /// Everything that has facts.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.known.keys()
+    }
+
+    /// All that is known of a subject, by name.
+    pub fn of(&self, subject: &Subject) -> impl Iterator<Item = (&str, &Known)> {
+        self.known
+            .get(subject)
+            .into_iter()
+            .flatten()
+            .map(|(name, known)| (name.as_ref(), known))
     }
 }

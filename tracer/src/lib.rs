@@ -17,5 +17,7 @@ pub mod fact;
 pub mod storm;
 pub mod time;
 
+pub mod aggregate;
+
 pub mod error;
 pub mod sink;

@@ -3,6 +3,7 @@
 mod doctor;
 mod filters;
 mod kernel;
+mod live;
 mod watch;
 
 use std::process::ExitCode;

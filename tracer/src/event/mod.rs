@@ -15,7 +15,7 @@ use serde::Serialize;
 use tracer_common::{
     conn::OwnerSource,
     hook::Hook,
-    record::{Cause, End},
+    record::{Cause, End, NO_TIME},
     tcp::state,
 };
 
@@ -203,15 +203,22 @@ impl LostReason {
     }
 }
 
-/// Microseconds in each state, by the state's number; `None` for one that it was never in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UsInState(pub [Option<u64>; state::COUNT]);
+/// Microseconds in each state, by the state's number; [`NO_TIME`] for one that it was never in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsInState(pub [u64; state::COUNT]);
+
+impl Default for UsInState {
+    fn default() -> Self {
+        Self([NO_TIME; state::COUNT])
+    }
+}
 
 impl UsInState {
     /// The states that it was in, and for how long.
     pub fn iter(&self) -> impl Iterator<Item = (State, u64)> {
         (0u8..)
             .zip(self.0)
-            .filter_map(|(number, us)| Some((State(number), us?)))
+            .filter(|(_, us)| *us != NO_TIME)
+            .map(|(number, us)| (State(number), us))
     }
 }

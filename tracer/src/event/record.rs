@@ -147,7 +147,7 @@ fn connection(record: &Connection) -> Detail {
         us_in_state: UsInState(
             record
                 .in_state
-                .map(|ns| (ns != 0).then_some(ns / 1_000)),
+                .map(|ns| if ns == 0 { NO_TIME } else { ns / 1_000 }),
         ),
     }
 }

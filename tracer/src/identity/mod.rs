@@ -250,7 +250,9 @@ mod tests {
     fn the_root_cgroup_has_a_path_too() {
         assert_eq!(
             Identity::from_record(&described(&[]), Epoch { boot: 0 })
-                .place.path.as_deref(),
+                .place
+                .path
+                .as_deref(),
             Some("/")
         );
     }

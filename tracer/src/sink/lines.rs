@@ -114,18 +114,18 @@ fn detail(to: &mut String, detail: &Detail) {
             notsent_bytes,
             err,
         } => {
-            let _ = write!(to, "{}, {segs} seg, seq {seq}, backoff {backoff}", cause.name());
+            let _ = write!(
+                to,
+                "{}, {segs} seg, seq {seq}, backoff {backoff}",
+                cause.name()
+            );
             optional(to, ", rto ", rto_us.map(time));
             optional(to, ", srtt ", srtt_us.map(|us| time(us.into())));
             let _ = write!(
                 to,
                 ", unacked {unacked_bytes} B, not sent {notsent_bytes} B"
             );
-            optional(
-                to,
-                ", refused locally: ",
-                (*err != 0).then(|| Errno(-err)),
-            );
+            optional(to, ", refused locally: ", (*err != 0).then(|| Errno(-err)));
             Ok(())
         }
         Detail::Reset { direction, reason } => {

@@ -1,0 +1,259 @@
+//! A process's traffic with one peer, or at one listener.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{IpAddr, Ipv4Addr},
+};
+
+use hdrhistogram::Histogram;
+use tracer_common::{
+    conn::OwnerSource,
+    record::{Cause, End},
+};
+
+use crate::{
+    event::{Detail, Direction, Errno, Event, Role},
+    time::Time,
+};
+
+/// What is told apart of a process's connections: the service and who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowKey {
+    /// Network namespace, 0 where it is not known.
+    pub netns: u32,
+    /// Whether the process connected or accepted; `None` where a connection was there before the trace
+    /// and it is not known.
+    pub role: Option<Role>,
+    /// The other side's address.
+    pub peer: IpAddr,
+    /// The service's port: the peer's for connections that the process opened, else its own.
+    pub port: u16,
+}
+
+impl FlowKey {
+    /// Those that are not told apart.
+    pub const OTHERS: Self = Self {
+        netns: 0,
+        role: None,
+        peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        port: 0,
+    };
+
+    /// Where an event belongs; `None` where it has no connection, and for a listener's own events.
+    #[must_use]
+    pub fn of(event: &Event) -> Option<Self> {
+        let ends = event.ends?;
+        let remote = ends.remote.filter(|remote| remote.port() != 0)?;
+        let role = match event.detail {
+            Detail::Connection { role, .. } if role.is_some() => role,
+            _ => match event.owner_source {
+                OwnerSource::Connect | OwnerSource::Current => Some(Role::Active),
+                OwnerSource::Accept | OwnerSource::Inherited | OwnerSource::Listen => {
+                    Some(Role::Passive)
+                }
+                // The lower port is the service's, as ephemeral ones are high.
+                OwnerSource::Iter | OwnerSource::Unknown => None,
+            },
+        };
+        let port = match role {
+            Some(Role::Active) => remote.port(),
+            Some(Role::Passive) => ends.local.port(),
+            None => remote.port().min(ends.local.port()),
+        };
+        Some(Self {
+            netns: event.netns.unwrap_or(0),
+            role,
+            peer: remote.ip(),
+            port,
+        })
+    }
+}
+
+/// Sums of a flow.
+#[derive(Debug)]
+pub struct Flow {
+    /// Its first event.
+    pub first: Time,
+    /// Its last event.
+    pub last: Time,
+    /// Connections that ended, by how.
+    pub ends: BTreeMap<End, u64>,
+    /// Connects that failed, by error.
+    pub failed: BTreeMap<Errno, u64>,
+    /// Of those, the ones that no SYN was sent for.
+    pub failed_unsent: u64,
+    /// When they failed.
+    pub failures: Failures,
+    /// Segments sent again, by cause.
+    pub retransmits: BTreeMap<Cause, u64>,
+    /// Resets sent.
+    pub resets_sent: u64,
+    /// Resets received.
+    pub resets_received: u64,
+    /// Time-wait overflows.
+    pub overflows: u64,
+    /// Payload bytes of connections that ended.
+    pub bytes_sent: u64,
+    /// As above, received.
+    pub bytes_received: u64,
+    /// The latest smoothed round-trip time, us.
+    pub srtt_us: Option<u32>,
+}
+
+impl Flow {
+    pub(super) const fn new(ts: Time) -> Self {
+        Self {
+            first: ts,
+            last: ts,
+            ends: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            failed_unsent: 0,
+            failures: Failures::new(),
+            retransmits: BTreeMap::new(),
+            resets_sent: 0,
+            resets_received: 0,
+            overflows: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
+            srtt_us: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, event: &Event) {
+        self.first = self.first.min(event.ts);
+        self.last = self.last.max(event.ts);
+        match event.detail {
+            Detail::Connection {
+                end,
+                bytes_sent,
+                bytes_received,
+                srtt_us,
+                ..
+            } => {
+                *self.ends.entry(end).or_default() += 1;
+                self.bytes_sent += bytes_sent;
+                self.bytes_received += bytes_received;
+                self.srtt_us = srtt_us.or(self.srtt_us);
+            }
+            Detail::ConnectFailed {
+                errno, syn_sent, ..
+            } => {
+                *self.failed.entry(errno).or_default() += 1;
+                self.failed_unsent += u64::from(!syn_sent);
+                self.failures.add(event.ts);
+            }
+            Detail::Retransmit {
+                cause,
+                segs,
+                srtt_us,
+                ..
+            } => {
+                *self.retransmits.entry(cause).or_default() += u64::from(segs);
+                self.srtt_us = srtt_us.or(self.srtt_us);
+            }
+            Detail::Reset { direction, .. } => match direction {
+                Direction::Sent => self.resets_sent += 1,
+                Direction::Received => self.resets_received += 1,
+            },
+            Detail::TimeWaitOverflow { count, .. } => self.overflows += count,
+            Detail::State { .. } | Detail::FdExhausted { .. } | Detail::Lost { .. } => {}
+        }
+    }
+
+    /// Connections that ended.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.ends.values().sum()
+    }
+
+    /// Connects that failed.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// Segments sent again.
+    #[must_use]
+    pub fn segs(&self) -> u64 {
+        self.retransmits.values().sum()
+    }
+}
+
+/// When connects failed: the latest instants, which tell a client's back-off.
+#[derive(Debug, Default)]
+pub struct Failures {
+    latest: VecDeque<Time>,
+}
+
+/// Instants that are kept.
+const FAILURES: usize = 64;
+
+impl Failures {
+    const fn new() -> Self {
+        Self {
+            latest: VecDeque::new(),
+        }
+    }
+
+    fn add(&mut self, ts: Time) {
+        if self.latest.len() == FAILURES {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(ts);
+    }
+
+    /// The latest of them, the oldest first.
+    pub fn times(&self) -> impl Iterator<Item = Time> {
+        self.latest.iter().copied()
+    }
+
+    /// Milliseconds between each and the next.
+    #[must_use]
+    pub fn gaps_ms(&self) -> Vec<u64> {
+        self.latest
+            .iter()
+            .zip(self.latest.iter().skip(1))
+            .map(|(one, next)| next.since(*one) / 1_000_000)
+            .collect()
+    }
+}
+
+/// How long a program's connections took to open and lived, us.
+#[derive(Debug)]
+pub struct Latency {
+    /// Handshakes.
+    pub connect_us: Histogram<u64>,
+    /// From the first state to the last.
+    pub duration_us: Histogram<u64>,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            connect_us: histogram(),
+            duration_us: histogram(),
+        }
+    }
+}
+
+impl Latency {
+    pub(super) fn add(&mut self, connect_us: Option<u64>, duration_us: Option<u64>) {
+        if let Some(us) = connect_us {
+            self.connect_us.saturating_record(us);
+        }
+        if let Some(us) = duration_us {
+            self.duration_us.saturating_record(us);
+        }
+    }
+}
+
+/// Two significant digits; it grows with what it holds.
+#[expect(
+    clippy::expect_used,
+    reason = "two digits are within the library's bounds, 0 to 5"
+)]
+fn histogram() -> Histogram<u64> {
+    let mut histogram = Histogram::new(2).expect("two digits");
+    histogram.auto(true);
+    histogram
+}

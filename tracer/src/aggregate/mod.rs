@@ -1,0 +1,180 @@
+//! What a trace comes to: a pure sum over its events, facts and sums, the same for a live trace and a
+//! recorded one. The screen, reports and findings are views of it.
+//!
+//! Per process totals are the kernel's own ([`Sums`]) and do not depend on what the stream lost; what is
+//! finer than a process (peers, causes, system calls, single connections) is added up from events.
+
+mod connection;
+mod flow;
+mod process;
+mod series;
+
+use std::{borrow::Cow, collections::BTreeMap, io, rc::Rc};
+
+use rustc_hash::FxHashMap;
+use tracer_common::hook::Hook;
+
+pub use self::{
+    connection::{Connection, Connections},
+    flow::{Failures, Flow, FlowKey, Latency},
+    process::{Descriptors, Overflow, Process},
+    series::{Counts, Series},
+};
+use crate::{
+    event::{Detail, Event},
+    fact::{Fact, Facts},
+    identity::Pid,
+    kernel::counters::HookRow,
+    sink::Sink,
+    time::Time,
+    trace::frame::{End, Start, Sums},
+};
+
+/// Sums over a trace.
+#[derive(Debug, Default)]
+pub struct Aggregate {
+    /// Its first line.
+    pub start: Option<Start>,
+    /// Its last line; `None` while it runs, and for one that was cut off.
+    pub end: Option<End>,
+    /// Time of the latest event, fact or sum.
+    pub now: Time,
+    /// Events by kind.
+    pub events: BTreeMap<Cow<'static, str>, u64>,
+    /// Processes; what has no known owner belongs to [`Pid::default`].
+    pub processes: FxHashMap<Pid, Process>,
+    /// Connections that retransmit or were reset, the worst of them.
+    pub connections: Connections,
+    /// Latencies and lifetimes by program (`comm`).
+    pub programs: BTreeMap<String, Latency>,
+    /// The books of each hook.
+    pub hooks: Vec<HookRow>,
+    /// Events of the whole trace over time.
+    pub series: Series,
+    /// What was read beside the events.
+    pub facts: Facts,
+}
+
+impl Aggregate {
+    /// A process, if there was anything about it.
+    #[must_use]
+    pub fn process(&self, pid: Pid) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
+    /// Events that did not reach the stream, and runs that the kernel left out.
+    #[must_use]
+    pub fn lost(&self) -> Lost {
+        self.hooks.iter().fold(Lost::default(), |sum, row| Lost {
+            ring_full: sum.ring_full + row.lost.ring_full,
+            map_full: sum.map_full + row.lost.map_full,
+            skipped: sum.skipped + row.skipped,
+        })
+    }
+
+    /// A hook's books.
+    #[must_use]
+    pub fn hook(&self, hook: Hook) -> Option<&HookRow> {
+        self.hooks.iter().find(|row| row.hook == hook)
+    }
+
+    fn of(&mut self, event: &Event) -> &mut Process {
+        let pid = event.owner.as_ref().map(|who| who.id()).unwrap_or_default();
+        let process = self.processes.entry(pid).or_default();
+        if let Some(who) = &event.owner {
+            match &process.who {
+                Some(known) if Rc::ptr_eq(known, who) => {}
+                _ => process.who = Some(Rc::clone(who)),
+            }
+        }
+        process
+    }
+}
+
+/// What a trace lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Records that found the ring buffer full.
+    pub ring_full: u64,
+    /// Records and entries that found a map full.
+    pub map_full: u64,
+    /// Runs that the kernel did not make.
+    pub skipped: u64,
+}
+
+impl Lost {
+    /// Whether anything is missing.
+    #[must_use]
+    pub const fn is_any(&self) -> bool {
+        self.ring_full + self.map_full + self.skipped > 0
+    }
+}
+
+impl Sink for Aggregate {
+    fn start(&mut self, start: &Start) -> io::Result<()> {
+        self.now = self.now.max(start.ts);
+        self.start = Some(start.clone());
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.now = self.now.max(event.ts);
+        let kind = event.detail.kind();
+        match self.events.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => {
+                self.events.insert(kind.into(), 1);
+            }
+        }
+        self.series.add(event);
+        if let Detail::Connection {
+            duration_us,
+            connect_us,
+            ..
+        } = event.detail
+            && let Some(owner) = &event.owner
+        {
+            match self.programs.get_mut(&owner.comm) {
+                Some(program) => program.add(connect_us, duration_us),
+                None => {
+                    let mut program = Latency::default();
+                    program.add(connect_us, duration_us);
+                    self.programs.insert(owner.comm.clone(), program);
+                }
+            }
+        }
+        self.connections.add(event);
+        self.of(event).add(event);
+        Ok(())
+    }
+
+    fn fact(&mut self, fact: &Fact) -> io::Result<()> {
+        self.now = self.now.max(fact.ts);
+        self.facts.add(fact);
+        Ok(())
+    }
+
+    fn sums(&mut self, sums: &Sums) -> io::Result<()> {
+        self.now = self.now.max(sums.ts);
+        for row in &sums.processes {
+            let pid = row.who.as_ref().map(|who| who.id()).unwrap_or_default();
+            self.processes.entry(pid).or_default().set(sums.ts, row);
+        }
+        self.hooks.clone_from(&sums.hooks);
+        Ok(())
+    }
+
+    fn end(&mut self, end: &End) -> io::Result<()> {
+        self.sums(&Sums {
+            ts: end.ts,
+            processes: end.processes.clone(),
+            hooks: end.hooks.clone(),
+        })?;
+        self.end = Some(end.clone());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! What happened to one process.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use rustc_hash::FxHashMap;
+use tracer_common::process::Totals;
+
+use super::{
+    flow::{Flow, FlowKey},
+    series::Series,
+};
+use crate::{
+    event::{Detail, Errno, Event, Syscall},
+    identity::Identity,
+    time::Time,
+    trace::frame::ProcessRow,
+};
+
+/// Peers and listeners that are told apart for a process; the rest are added up under one key.
+const FLOWS: usize = 4_096;
+
+/// A process's sums.
+#[derive(Debug, Default)]
+pub struct Process {
+    /// Who it is; `None` in the row of what has no known owner.
+    pub who: Option<Rc<Identity>>,
+    /// Live sockets, as of the latest sum.
+    pub sockets: u64,
+    /// What happened to it, as the kernel counted.
+    pub totals: Totals,
+    /// When the totals grew first and last, by sums: `None` before any.
+    pub grew: Option<(Time, Time)>,
+    /// By peer and listener. Beyond [`FLOWS`] of them under [`FlowKey::OTHERS`].
+    pub flows: FxHashMap<FlowKey, Flow>,
+    /// Calls that found no descriptor, by call (`None` for none) and errno.
+    pub descriptors: BTreeMap<(Option<Syscall>, Errno), Descriptors>,
+    /// Time-wait overflows by network namespace (0 where it is not known).
+    pub overflows: BTreeMap<u32, Overflow>,
+    /// Its events over time.
+    pub series: Series,
+}
+
+/// Calls that found no descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptors {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: Time,
+    /// The last of them.
+    pub last: Time,
+    /// Descriptors that were open at the last of them, if that could be read.
+    pub open_fds: Option<u32>,
+    /// RLIMIT_NOFILE then.
+    pub limit_soft: Option<u64>,
+    /// As above, the hard one.
+    pub limit_hard: Option<u64>,
+}
+
+/// Sockets that found the time-wait table full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: Time,
+    /// The last of them.
+    pub last: Time,
+    /// Sockets in the table at the last of them.
+    pub tw_count: Option<u32>,
+    /// `net.ipv4.tcp_max_tw_buckets` then.
+    pub tw_max: Option<u32>,
+}
+
+impl Process {
+    pub(super) fn add(&mut self, event: &Event) {
+        self.series.add(event);
+        match event.detail {
+            Detail::FdExhausted {
+                errno,
+                syscall,
+                count,
+                open_fds,
+                limit_soft,
+                limit_hard,
+            } => {
+                let sum = self
+                    .descriptors
+                    .entry((syscall, errno))
+                    .or_insert_with(|| Descriptors {
+                        count: 0,
+                        first: event.ts,
+                        last: event.ts,
+                        open_fds: None,
+                        limit_soft: None,
+                        limit_hard: None,
+                    });
+                sum.count += count;
+                sum.first = sum.first.min(event.ts);
+                sum.last = sum.last.max(event.ts);
+                sum.open_fds = open_fds.or(sum.open_fds);
+                sum.limit_soft = limit_soft.or(sum.limit_soft);
+                sum.limit_hard = limit_hard.or(sum.limit_hard);
+                return;
+            }
+            Detail::TimeWaitOverflow {
+                tw_count,
+                tw_max,
+                count,
+                ..
+            } => {
+                let sum = self
+                    .overflows
+                    .entry(event.netns.unwrap_or(0))
+                    .or_insert_with(|| Overflow {
+                        count: 0,
+                        first: event.ts,
+                        last: event.ts,
+                        tw_count: None,
+                        tw_max: None,
+                    });
+                sum.count += count;
+                sum.first = sum.first.min(event.ts);
+                sum.last = sum.last.max(event.ts);
+                sum.tw_count = tw_count.or(sum.tw_count);
+                sum.tw_max = tw_max.or(sum.tw_max);
+            }
+            _ => {}
+        }
+        let Some(mut key) = FlowKey::of(event) else {
+            return;
+        };
+        if self.flows.len() >= FLOWS && !self.flows.contains_key(&key) {
+            key = FlowKey::OTHERS;
+        }
+        self.flows
+            .entry(key)
+            .or_insert_with(|| Flow::new(event.ts))
+            .add(event);
+    }
+
+    pub(super) fn set(&mut self, ts: Time, row: &ProcessRow) {
+        if let Some(who) = &row.who {
+            self.who = Some(Rc::clone(who));
+        }
+        if self.totals != row.totals {
+            let first = self.grew.map_or(ts, |(first, _)| first);
+            self.grew = Some((first, ts));
+        }
+        self.sockets = row.sockets;
+        self.totals = row.totals;
+    }
+}
