@@ -178,3 +178,83 @@ impl Sink for Aggregate {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tracer_common::{conn::OwnerSource, process::Totals, record::Cause};
+
+    use super::*;
+    use crate::{event::Ends, identity::Identity, trace::frame::ProcessRow};
+
+    fn named(pid: u32) -> Rc<Identity> {
+        Rc::new(Identity {
+            pid,
+            ..Identity::default()
+        })
+    }
+
+    fn retransmit(at: u64, pid: u32, port: u16, segs: u32) -> Event {
+        let end = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        Event {
+            conn_id: Some(u64::from(port)),
+            owner: Some(named(pid)),
+            owner_source: OwnerSource::Connect,
+            ends: Some(Ends {
+                local: end(40_000),
+                remote: Some(end(port)),
+            }),
+            ..Event::nobody(
+                Time(at),
+                None,
+                Detail::Retransmit {
+                    cause: Cause::Rto,
+                    segs,
+                    seq: 1,
+                    backoff: 0,
+                    rto_us: None,
+                    srtt_us: None,
+                    unacked_bytes: 0,
+                    notsent_bytes: 0,
+                    err: 0,
+                },
+            )
+        }
+    }
+
+    proptest! {
+        /// Whatever events are lost, and in whatever order the others come: a process's totals are those
+        /// that the kernel told last, and what is finer adds up to the events that came.
+        #[test]
+        fn any_loss_and_order_keep_the_totals(
+            sent in proptest::collection::vec((1u32..4, 1u16..4, 1u32..9, any::<bool>()), 1..60)
+                .prop_shuffle(),
+        ) {
+            let mut aggregate = Aggregate::default();
+            let mut kernel: BTreeMap<u32, u64> = BTreeMap::new();
+            let mut came: BTreeMap<u32, u64> = BTreeMap::new();
+            for (at, (pid, port, segs, is_lost)) in (1..).zip(sent) {
+                *kernel.entry(pid).or_default() += u64::from(segs);
+                if !is_lost {
+                    *came.entry(pid).or_default() += u64::from(segs);
+                    aggregate.event(&retransmit(at, pid, port, segs)).unwrap();
+                }
+                let row = ProcessRow {
+                    who: Some(named(pid)),
+                    sockets: 1,
+                    totals: Totals { retransmit_segs: kernel[&pid], ..Totals::default() },
+                };
+                let sums = Sums { ts: Time(at), processes: vec![row], hooks: Vec::new() };
+                aggregate.sums(&sums).unwrap();
+            }
+            for (pid, segs) in kernel {
+                let process = aggregate.process(named(pid).id()).unwrap();
+                prop_assert_eq!(process.totals.retransmit_segs, segs);
+                let came = came.get(&pid).copied().unwrap_or(0);
+                prop_assert_eq!(process.flows.values().map(Flow::segs).sum::<u64>(), came);
+                let over_time = process.series.recent(1, 2).retransmit_segs;
+                prop_assert_eq!(u64::from(over_time), came);
+            }
+        }
+    }
+}
