@@ -40,7 +40,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let mut sink: Box<dyn Sink> = match args.format {
         Format::Lines => Box::new(Lines(out)),
-        Format::Json => Box::new(Json(out)),
+        Format::Json => Box::new(Json::new(out)),
     };
     let result = live::trace(options, args.duration, sink.as_mut(), |end| {
         summary::write(&mut io::stderr().lock(), end).map_err(Into::into)

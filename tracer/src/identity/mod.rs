@@ -2,8 +2,9 @@
 
 pub mod cgroup;
 
-use std::{collections::HashMap, fs, rc::Rc};
+use std::{fs, rc::Rc};
 
+use rustc_hash::FxHashMap;
 use tracer_common::{
     process::{ProcessKey, TICK},
     record::{CGROUP_LEVELS, ProcessSeen},
@@ -141,7 +142,7 @@ fn text(bytes: &[u8]) -> String {
 #[derive(Debug)]
 pub struct Identities {
     epoch: Epoch,
-    known: HashMap<ProcessKey, Rc<Identity>>,
+    known: FxHashMap<ProcessKey, Rc<Identity>>,
 }
 
 impl Identities {
@@ -150,7 +151,7 @@ impl Identities {
     pub fn new(epoch: Epoch) -> Self {
         Self {
             epoch,
-            known: HashMap::new(),
+            known: FxHashMap::default(),
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Rings {
     pub(super) rare: RingBuf<MapData>,
     /// Records not handed on yet.
     waiting: Vec<Record>,
+    /// The order they go in: when, rank, place in `waiting`. Sorted instead of the records, which are large.
+    order: Vec<(u64, u8, usize)>,
 }
 
 impl Rings {
@@ -24,6 +26,7 @@ impl Rings {
             events,
             rare,
             waiting: Vec::new(),
+            order: Vec::new(),
         }
     }
 
@@ -33,7 +36,7 @@ impl Rings {
     pub(super) fn drain(
         &mut self,
         now: u64,
-        mut on: impl FnMut(Record),
+        mut on: impl FnMut(&Record),
     ) -> Result<bool, DecodeError> {
         let mut is_full = false;
         for ring in [&mut self.rare, &mut self.events] {
@@ -46,19 +49,26 @@ impl Rings {
             }
             is_full |= taken == AT_ONCE;
         }
-        self.waiting.sort_by_key(|record| {
-            let head = record.head();
-            (head.ts, rank(head.kind))
-        });
         let limit = if now == u64::MAX {
             now
         } else {
             now.saturating_sub(HOLD_BACK)
         };
+        self.order.clear();
         let ready = self
             .waiting
-            .partition_point(|record| record.head().ts <= limit);
-        self.waiting.drain(..ready).for_each(&mut on);
+            .iter()
+            .enumerate()
+            .filter_map(|(place, record)| {
+                let head = record.head();
+                (head.ts <= limit).then(|| (head.ts, rank(head.kind), place))
+            });
+        self.order.extend(ready);
+        self.order.sort_unstable();
+        for (_, _, place) in &self.order {
+            on(&self.waiting[*place]);
+        }
+        self.waiting.retain(|record| record.head().ts > limit);
         Ok(is_full)
     }
 }

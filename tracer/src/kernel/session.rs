@@ -187,7 +187,7 @@ impl Session {
     pub fn drain(
         &mut self,
         now: u64,
-        on: impl FnMut(Record),
+        on: impl FnMut(&Record),
     ) -> std::result::Result<bool, DecodeError> {
         self.rings.drain(now, on)
     }

@@ -11,19 +11,33 @@ use crate::{
 };
 
 /// Writes JSON lines.
-pub struct Json<W>(pub W);
+pub struct Json<W> {
+    to: W,
+    /// A line under way.
+    line: Vec<u8>,
+}
 
 impl<W: Write> Json<W> {
+    /// Writes to `to`.
+    pub const fn new(to: W) -> Self {
+        Self {
+            to,
+            line: Vec::new(),
+        }
+    }
+
     fn line(&mut self, object: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.0, object)?;
-        self.0.write_all(b"\n")
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, object)?;
+        self.line.push(b'\n');
+        self.to.write_all(&self.line)
     }
 }
 
 impl<W: Write> Sink for Json<W> {
     fn start(&mut self, start: &Start) -> io::Result<()> {
         self.line(start)?;
-        self.0.flush()
+        self.to.flush()
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
@@ -35,6 +49,6 @@ impl<W: Write> Sink for Json<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.to.flush()
     }
 }

@@ -44,6 +44,8 @@ pub struct Trace {
     session: Session,
     names: Names,
     identities: Identities,
+    /// Records on their way, here so that their memory is used again.
+    records: Vec<Record>,
     /// Events that were shown, by kind.
     events: BTreeMap<Cow<'static, str>, u64>,
     ended: Ended,
@@ -81,6 +83,7 @@ impl Trace {
             names: Names::new(epoch, session.reset_reasons(), clock::us_per_jiffy()),
             session,
             identities,
+            records: Vec::new(),
             events: BTreeMap::new(),
             ended: Ended::default(),
             started: clock::now(),
@@ -156,15 +159,17 @@ impl Trace {
     }
 
     fn drain(&mut self, now: u64, sink: &mut dyn Sink) -> anyhow::Result<bool> {
-        let mut records = Vec::new();
+        let mut records = std::mem::take(&mut self.records);
         let is_more = self
             .session
-            .drain(now, |record| records.push(record))
+            .drain(now, |record| records.push(record.clone()))
             .context("the eBPF object and this program do not belong together")?;
-        for record in records {
-            self.show(&record, sink)?;
-        }
-        Ok(is_more)
+        let shown = records
+            .iter()
+            .try_for_each(|record| self.show(record, sink));
+        records.clear();
+        self.records = records;
+        shown.map(|()| is_more)
     }
 
     fn show(&mut self, record: &Record, sink: &mut dyn Sink) -> anyhow::Result<()> {
