@@ -66,6 +66,7 @@ impl KernelArgs {
             max_sockets: self.max_sockets,
             means: self.attach.means(),
             refuse: self.refuse.clone(),
+            facts: false,
             verbose: self.verbose,
         }
     }

@@ -15,10 +15,7 @@ use crate::{
     error::{Error, Result},
     kernel::session::Options,
     sink::Sink,
-    trace::{
-        Trace,
-        frame::{End, Start},
-    },
+    trace::{Trace, frame::End},
 };
 
 /// The reader looks by itself this often; it is woken earlier only when much waits.
@@ -84,9 +81,14 @@ impl Live {
         })
     }
 
-    /// The first line.
-    pub(super) fn start_line(&self) -> Start {
-        self.trace.start_line()
+    /// Hands on the first line, and the facts that stand before any event.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails.
+    pub(super) fn begin(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        sink.start(&self.trace.start_line())?;
+        self.trace.snapshot(sink)
     }
 
     /// Waits for what comes next and hands it on; false when the trace is to end. It can be dropped while
@@ -140,7 +142,7 @@ pub(super) fn trace(
         if limit.is_none() && std::io::stderr().is_terminal() {
             eprintln!("tcptrace: tracing; Ctrl-C ends");
         }
-        sink.start(&live.start_line())?;
+        live.begin(sink)?;
         while live.step(sink).await? {}
         let end = live.finish(sink)?;
         ended(&end)

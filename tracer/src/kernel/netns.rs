@@ -25,6 +25,7 @@ pub fn inode(path: &Path) -> io::Result<u32> {
 }
 
 /// A network namespace that can be seen.
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     /// Its inode number.
     pub(super) inode: u32,
@@ -35,6 +36,16 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Its inode number.
+    pub(super) const fn inode(&self) -> u32 {
+        self.inode
+    }
+
+    /// `/proc` of a thread that lives in it; `None` for one that has a name only.
+    pub(super) fn task(&self) -> Option<&Path> {
+        self.task.as_deref()
+    }
+
     /// Does `work` inside, on a thread that enters it. `None` where it can't be entered, which takes
     /// CAP_SYS_ADMIN (nothing for the one that this process is in).
     pub(super) fn inside<T: Send>(&self, work: impl FnOnce() -> Option<T> + Send) -> Option<T> {

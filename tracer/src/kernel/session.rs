@@ -47,6 +47,8 @@ pub struct Options {
     pub means: Option<Means>,
     /// Rungs to pass over, by name: what a kernel that refuses them would do.
     pub refuse: Vec<String>,
+    /// Read facts beside the events.
+    pub facts: bool,
     /// Show the programs' own diagnostics, and the verifier's log when it refuses one.
     pub verbose: bool,
 }

@@ -12,13 +12,10 @@ use std::{
     path::Path,
 };
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::{
-    SockDiagMessage,
-    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
-    inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags},
+    constants::{AF_INET, AF_INET6},
+    inet::{ExtensionFlags, InetResponseHeader, StateFlags},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 use procfs::process::Process;
 use tracer_common::{
     conn::{Listener, ListenerKey},
@@ -28,7 +25,7 @@ use tracer_common::{
 
 use super::{
     filters::{Filters, comm_key},
-    netns,
+    inet_diag, netns,
 };
 
 /// The rung's name.
@@ -60,7 +57,7 @@ pub(super) struct Holder {
 ///
 /// The kernel's answer; ENOENT where it has no INET_DIAG.
 pub(super) fn check() -> io::Result<()> {
-    ask(AF_INET, StateFlags::LISTEN, |_| {})
+    inet_diag::dump(AF_INET, StateFlags::LISTEN, ExtensionFlags::empty(), |_| {})
 }
 
 /// The TCP sockets with a descriptor in every namespace that can be seen and that `--netns` lets in.
@@ -79,10 +76,11 @@ pub(super) fn sockets(wanted: &[u32]) -> Vec<Found> {
 fn list(netns: u32) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     for family in [AF_INET, AF_INET6] {
-        ask(
+        inet_diag::dump(
             family,
             StateFlags::all() - StateFlags::TIME_WAIT,
-            |socket| found.extend(read(socket, netns)),
+            ExtensionFlags::empty(),
+            |socket| found.extend(read(&socket.header, netns)),
         )?;
     }
     Ok(found)
@@ -107,55 +105,6 @@ fn read(socket: &InetResponseHeader, netns: u32) -> Option<Found> {
             pad: 0,
         }),
     })
-}
-
-/// Has the kernel list the TCP sockets of a family.
-fn ask(family: u8, states: StateFlags, mut on: impl FnMut(&InetResponseHeader)) -> io::Result<()> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let request = InetRequest {
-        family,
-        protocol: IPPROTO_TCP,
-        extensions: ExtensionFlags::empty(),
-        states,
-        socket_id: if family == AF_INET {
-            SocketId::new_v4()
-        } else {
-            SocketId::new_v6()
-        },
-    };
-    let mut packet = NetlinkMessage::from(SockDiagMessage::InetRequest(request));
-    packet.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    packet.finalize();
-    let mut bytes = vec![0; packet.buffer_len()];
-    packet.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-
-    let mut answer = Vec::with_capacity(64 << 10);
-    loop {
-        answer.clear();
-        socket.recv(&mut answer, 0)?;
-        let mut rest = answer.as_slice();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-            match message.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    on(&response.header);
-                }
-                NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-                NetlinkPayload::Done(done) if done.code < 0 => {
-                    return Err(io::Error::from_raw_os_error(-done.code));
-                }
-                NetlinkPayload::Done(_) => return Ok(()),
-                _ => {}
-            }
-            // Messages are aligned to four bytes.
-            let len = (message.header.length as usize).next_multiple_of(4);
-            rest = rest.get(len.max(4)..).unwrap_or_default();
-        }
-    }
 }
 
 /// Who holds each of the sockets, by inode: of several the one that started first, as with the

@@ -30,10 +30,11 @@ use crate::{
     decode::Record,
     error::Result,
     event::{Event, Names},
-    identity::{Identities, Identity},
+    identity::{Identities, Identity, Pid},
     kernel::{
         clock::{self, Epoch},
         counters::HookRow,
+        facts::Collector,
         netstat,
         session::{Options, Session},
     },
@@ -47,6 +48,8 @@ pub struct Trace {
     identities: Identities,
     /// Records on their way, here so that their memory is used again.
     records: Vec<Record>,
+    /// Reads facts, where they are wanted.
+    facts: Option<Collector>,
     /// Events that were shown, by kind.
     events: BTreeMap<Cow<'static, str>, u64>,
     ended: Ended,
@@ -85,6 +88,9 @@ impl Trace {
             session,
             identities,
             records: Vec::new(),
+            facts: options
+                .facts
+                .then(|| Collector::new(epoch, options.filters.clone())),
             events: BTreeMap::new(),
             ended: Ended::default(),
             started: clock::now(),
@@ -125,6 +131,24 @@ impl Trace {
                 .collect(),
             filters: self.options.filters.describe(),
         }
+    }
+
+    /// Tells the facts that stand before any event, where facts are wanted.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails, or a map can't be read.
+    pub fn snapshot(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let Some(facts) = &mut self.facts else {
+            return Ok(());
+        };
+        let epoch = self.names.epoch;
+        let known = self.session.processes()?.into_iter().map(|(key, _)| Pid {
+            pid: key.tgid,
+            start: epoch.time(key.start),
+        });
+        facts.start(known, sink)?;
+        Ok(())
     }
 
     /// Descriptors that become readable when much waits.
@@ -204,6 +228,9 @@ impl Trace {
 
     fn tell(&mut self, event: &Event, sink: &mut dyn Sink) -> anyhow::Result<()> {
         *self.events.entry(event.detail.kind().into()).or_default() += 1;
+        if let Some(facts) = &mut self.facts {
+            facts.observe(event);
+        }
         sink.event(event).map_err(Into::into)
     }
 
@@ -256,6 +283,9 @@ impl Trace {
         let processes = self.session.processes()?;
         self.tell_sums(&processes, sink)?;
         self.forget_ended(processes);
+        if let Some(facts) = &mut self.facts {
+            facts.tick(sink)?;
+        }
         sink.flush()?;
         Ok(())
     }
@@ -317,6 +347,9 @@ impl Trace {
         self.settle_storms(true, sink)?;
         self.reconcile_overflows(sink)?;
         self.tell_lost(sink)?;
+        if let Some(facts) = &mut self.facts {
+            facts.end(sink)?;
+        }
         let live: Vec<_> = self
             .session
             .processes()?

@@ -3,6 +3,8 @@
 //! A fact says that something had a value at a time: a limit of a process, a sysctl or a counter of a
 //! network namespace, the queue of a listener. `docs/schema.md` lists the names.
 
+pub mod name;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
@@ -50,6 +52,20 @@ pub enum Subject {
         /// Its ends.
         ends: Ends,
     },
+}
+
+impl Subject {
+    /// What kind of subject it is.
+    #[must_use]
+    pub const fn of(&self) -> name::Of {
+        match self {
+            Self::Machine => name::Of::Machine,
+            Self::Namespace(_) => name::Of::Namespace,
+            Self::Process(_) => name::Of::Process,
+            Self::Listener { .. } => name::Of::Listener,
+            Self::Connection { .. } => name::Of::Connection,
+        }
+    }
 }
 
 /// A fact's value.

@@ -1,0 +1,258 @@
+//! Facts beside the events: what stands at the start, the namespaces' own counters, and evidence of what
+//! is in trouble. Nothing else is looked at: a healthy machine costs a few reads of `/proc` a second.
+//!
+//! A file per subject. Names stand in [`crate::fact::name`].
+
+mod machine;
+mod namespace;
+mod process;
+mod socket;
+mod tell;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io,
+    time::{Duration, Instant},
+};
+
+use tracer_common::record::Cause;
+
+use self::{process::Processes, tell::Tell};
+use super::{
+    clock::Epoch,
+    filters::Filters,
+    netns::{self, Place},
+};
+use crate::{
+    event::{Detail, Ends, Event},
+    identity::Pid,
+    sink::Sink,
+};
+
+/// Namespaces are searched for anew this often at most: it is a walk over all threads.
+const SEARCH: Duration = Duration::from_secs(30);
+/// Counters of namespaces where nothing happens are read every so many ticks.
+const CALM: u64 = 10;
+/// Namespaces that are looked at in a tick, so that a hundred busy ones stay cheap.
+const BUSY: usize = 16;
+/// Connections in trouble whose sockets are asked after.
+const STALLED: usize = 64;
+/// Processes in trouble that are looked at in a tick.
+const TROUBLED: usize = 16;
+/// A timer that has doubled so often is looked into: one timeout happens on healthy paths.
+const STALLED_BACKOFF: u8 = 2;
+
+/// Reads facts, and remembers what it told.
+pub struct Collector {
+    filters: Filters,
+    tell: Tell,
+    processes: Processes,
+    places: BTreeMap<u32, Place>,
+    searched: Option<Instant>,
+    ticks: u64,
+    /// Namespaces with events since the last tick.
+    busy: BTreeSet<u32>,
+    /// Processes that ran out of descriptors since the last tick.
+    troubled: BTreeSet<Pid>,
+    /// Connections that nothing is acknowledged on, and whose they are.
+    stalled: HashMap<(u32, Ends), Option<Pid>>,
+}
+
+impl Collector {
+    /// Nothing read yet.
+    #[must_use]
+    pub fn new(epoch: Epoch, filters: Filters) -> Self {
+        Self {
+            filters,
+            tell: Tell::new(epoch),
+            processes: Processes::new(epoch),
+            places: BTreeMap::new(),
+            searched: None,
+            ticks: 0,
+            busy: BTreeSet::new(),
+            troubled: BTreeSet::new(),
+            stalled: HashMap::new(),
+        }
+    }
+
+    /// Tells what stands now; `known` are the processes that events will name.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails.
+    pub fn start(
+        &mut self,
+        known: impl Iterator<Item = Pid>,
+        sink: &mut dyn Sink,
+    ) -> io::Result<()> {
+        known.for_each(|pid| self.processes.learn(pid));
+        self.search();
+        self.tell.at_now();
+        machine::tell(&mut self.tell);
+        let mut sockets = Vec::new();
+        for place in self.places.values() {
+            namespace::tell_sysctls(&mut self.tell, place);
+            namespace::tell_counters(&mut self.tell, place);
+            sockets.extend(socket::snapshot(place, &self.filters));
+        }
+        let wanted = sockets.iter().map(|(_, socket)| socket.inode).collect();
+        let walk = self.processes.walk(&wanted, &self.filters);
+        socket::tell_all(&mut self.tell, &sockets, &walk.holders);
+        for (netns, socket) in &sockets {
+            if socket::is_stalled(socket) && self.stalled.len() < STALLED {
+                let holder = walk.holders.get(&socket.inode).copied();
+                self.stalled.insert((*netns, socket.ends), holder);
+            }
+        }
+        for pid in walk.fullest.iter().chain(walk.holders.values()) {
+            self.processes.tell(&mut self.tell, *pid);
+        }
+        for pid in &walk.fullest {
+            self.processes.tell_parents(&mut self.tell, *pid);
+        }
+        self.tell.flush(sink)
+    }
+
+    /// An event went by.
+    pub fn observe(&mut self, event: &Event) {
+        let owner = event.owner.as_ref().map(|who| who.id());
+        if let Some(pid) = owner {
+            self.processes.learn(pid);
+        }
+        if let Some(netns) = event.netns {
+            self.busy.insert(netns);
+        }
+        match event.detail {
+            Detail::FdExhausted { .. } => self.troubled.extend(owner),
+            Detail::Retransmit { cause, backoff, .. }
+                if matches!(cause, Cause::Rto | Cause::Syn)
+                    && backoff >= STALLED_BACKOFF
+                    && self.stalled.len() < STALLED =>
+            {
+                if let (Some(netns), Some(ends)) = (event.netns, event.ends) {
+                    self.stalled.insert((netns, ends), owner);
+                }
+            }
+            Detail::Connection { .. } => {
+                if let (Some(netns), Some(ends)) = (event.netns, event.ends)
+                    && self.stalled.remove(&(netns, ends)).is_some()
+                {
+                    self.tell.forget_connection(netns, ends);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells what has changed; called once a second.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails.
+    pub fn tick(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+        self.ticks += 1;
+        self.tell.at_now();
+        let is_unknown = self
+            .busy
+            .iter()
+            .any(|netns| !self.places.contains_key(netns) && self.wants(*netns));
+        if is_unknown || self.ticks.is_multiple_of(CALM) {
+            self.search();
+        }
+        let mut busy = std::mem::take(&mut self.busy);
+        busy.extend(&self.filters.netns);
+        for netns in busy.iter().take(BUSY) {
+            self.look(*netns);
+        }
+        if self.ticks.is_multiple_of(CALM) {
+            for (netns, place) in &self.places {
+                if !busy.contains(netns) {
+                    namespace::tell_counters(&mut self.tell, place);
+                }
+            }
+            machine::tell(&mut self.tell);
+        }
+        self.follow_stalled();
+        for pid in std::mem::take(&mut self.troubled).iter().take(TROUBLED) {
+            self.processes.tell_troubled(&mut self.tell, *pid);
+        }
+        self.tell.flush(sink)
+    }
+
+    /// Tells the counters a last time.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails.
+    pub fn end(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+        self.ticks = CALM - 1;
+        self.tick(sink)
+    }
+
+    fn wants(&self, netns: u32) -> bool {
+        self.filters.netns.is_empty() || self.filters.netns.contains(&netns)
+    }
+
+    /// Finds the namespaces, not too often; sysctls of new ones are told.
+    fn search(&mut self) {
+        if self.searched.is_some_and(|last| last.elapsed() < SEARCH) {
+            return;
+        }
+        let is_first = self.searched.is_none();
+        self.searched = Some(Instant::now());
+        let mut places = netns::each(|place| Some(place.clone()));
+        places.retain(|netns, _| self.wants(*netns));
+        if !is_first {
+            for (netns, place) in &places {
+                if !self.places.contains_key(netns) {
+                    namespace::tell_sysctls(&mut self.tell, place);
+                }
+            }
+        }
+        self.places = places;
+    }
+
+    /// Looks at a namespace in which something happens.
+    fn look(&mut self, netns: u32) {
+        let Some(place) = self.places.get(&netns) else {
+            return;
+        };
+        let grown = namespace::tell_counters(&mut self.tell, place);
+        if grown.listen {
+            namespace::tell_sysctls(&mut self.tell, place);
+            let sockets = socket::listeners(place, &self.filters);
+            let holders = self.processes.holders(&sockets);
+            socket::tell_all(&mut self.tell, &sockets, &holders);
+        }
+        if grown.probes {
+            let sockets = socket::snapshot(place, &self.filters);
+            let holders = self.processes.holders(&sockets);
+            socket::tell_all(&mut self.tell, &sockets, &holders);
+            for pid in holders.values() {
+                self.processes.tell(&mut self.tell, *pid);
+            }
+            for (netns, socket) in sockets {
+                if socket::is_stalled(&socket) && self.stalled.len() < STALLED {
+                    let holder = holders.get(&socket.inode).copied();
+                    self.stalled.insert((netns, socket.ends), holder);
+                }
+            }
+        }
+    }
+
+    /// Asks after the connections that nothing is acknowledged on.
+    fn follow_stalled(&mut self) {
+        let mut over = Vec::new();
+        for ((netns, ends), owner) in &self.stalled {
+            let Some(place) = self.places.get(netns) else {
+                continue;
+            };
+            if !socket::follow(&mut self.tell, place, *ends, *owner) {
+                over.push((*netns, *ends));
+            }
+        }
+        for key in over {
+            self.stalled.remove(&key);
+        }
+    }
+}

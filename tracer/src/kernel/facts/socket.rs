@@ -1,0 +1,185 @@
+//! Listeners and connections.
+
+use std::collections::HashMap;
+
+use ipnet::IpNet;
+use netlink_packet_sock_diag::inet::{StateFlags, Timer};
+use tracer_common::tcp::state;
+
+use super::tell::Tell;
+use crate::{
+    event::{Ends, State},
+    fact::{Subject, name},
+    identity::Pid,
+    kernel::{
+        filters::Filters,
+        inet_diag::{self, Socket},
+        netns::Place,
+    },
+};
+
+/// Listeners and connections that are told of a namespace at once.
+const MOST: usize = 512;
+/// A receive queue of this many bytes is worth telling beside a peer that is held back by it.
+const FULL: u32 = 64 << 10;
+/// A connection is idle when nothing came or went for so long, ms: below that nobody waits in vain.
+const IDLE_MS: u32 = 5_000;
+
+/// The sockets of a namespace that say something by themselves: listeners; connections in back-off, with
+/// a closed window, with much that was not read, or idle and unguarded.
+pub(super) fn snapshot(place: &Place, filters: &Filters) -> Vec<(u32, Socket)> {
+    let states = StateFlags::all() - StateFlags::TIME_WAIT - StateFlags::CLOSE;
+    sockets(place, filters, &states)
+}
+
+/// The listeners of a namespace.
+pub(super) fn listeners(place: &Place, filters: &Filters) -> Vec<(u32, Socket)> {
+    sockets(place, filters, &(StateFlags::LISTEN | StateFlags::SYN_RECV))
+}
+
+fn sockets(place: &Place, filters: &Filters, states: &StateFlags) -> Vec<(u32, Socket)> {
+    let netns = place.inode();
+    let found = place.inside(|| {
+        let mut found = Vec::new();
+        inet_diag::list(states, |socket| {
+            if is_telling(&socket) && lets_in(filters, &socket) {
+                found.push((netns, socket));
+            }
+        })
+        .ok()?;
+        Some(found)
+    });
+    let mut found = found.unwrap_or_default();
+    // The worst first, should there be too many.
+    found.sort_by_key(|(_, socket)| std::cmp::Reverse(rank(socket)));
+    found.truncate(MOST);
+    found
+}
+
+fn rank(socket: &Socket) -> (bool, u8, u32) {
+    let backoff = socket.info.map_or(0, |info| info.backoff);
+    (socket.state == state::LISTEN, backoff, socket.recv_queue)
+}
+
+fn lets_in(filters: &Filters, socket: &Socket) -> bool {
+    let ends = [Some(socket.ends.local), socket.ends.remote];
+    let mut ends = ends.into_iter().flatten();
+    let is_port =
+        filters.ports.is_empty() || ends.clone().any(|end| filters.ports.contains(&end.port()));
+    let is_inside = filters.cidrs.is_empty()
+        || ends.any(|end| {
+            filters
+                .cidrs
+                .iter()
+                .any(|net| net.contains(&IpNet::from(end.ip())))
+        });
+    is_port && is_inside
+}
+
+fn is_telling(socket: &Socket) -> bool {
+    socket.state == state::LISTEN
+        || is_stalled(socket)
+        || socket.recv_queue >= FULL
+        || is_unguarded(socket)
+}
+
+/// Nothing is acknowledged, or the peer's window is closed.
+pub(super) fn is_stalled(socket: &Socket) -> bool {
+    let Some(info) = socket.info else {
+        return false;
+    };
+    match socket.timer {
+        Some(Timer::Retransmit(..)) => info.retransmits > 0,
+        Some(Timer::Probe(_)) => true,
+        _ => false,
+    }
+}
+
+/// Idle, and no timer runs: if the peer vanishes nothing will tell.
+fn is_unguarded(socket: &Socket) -> bool {
+    socket.state == state::ESTABLISHED
+        && socket.timer.is_none()
+        && socket.inode != 0
+        && !socket.ends.local.ip().is_loopback()
+        && socket.info.is_some_and(|info| {
+            info.unacked == 0
+                && socket.send_queue == 0
+                && info.last_data_sent_ms.min(info.last_data_recv_ms) >= IDLE_MS
+        })
+}
+
+/// Tells sockets and who holds them.
+pub(super) fn tell_all(tell: &mut Tell, sockets: &[(u32, Socket)], holders: &HashMap<u64, Pid>) {
+    for (netns, socket) in sockets {
+        let holder = holders.get(&socket.inode).copied();
+        if socket.state == state::LISTEN {
+            let subject = Subject::Listener {
+                netns: *netns,
+                local: socket.ends.local,
+            };
+            tell.number(subject, name::BACKLOG, socket.recv_queue);
+            tell.number(subject, name::BACKLOG_MAX, socket.send_queue);
+            tell_holder(tell, subject, holder);
+        } else {
+            tell_connection(tell, *netns, socket, holder);
+        }
+    }
+}
+
+fn tell_holder(tell: &mut Tell, subject: Subject, holder: Option<Pid>) {
+    if let Some(pid) = holder {
+        tell.number(subject, name::CONNECTION_PID, pid.pid);
+        tell.number(subject, name::CONNECTION_PID_START, pid.start.0);
+    }
+}
+
+fn tell_connection(tell: &mut Tell, netns: u32, socket: &Socket, holder: Option<Pid>) {
+    let ends = socket.ends;
+    let subject = Subject::Connection { netns, ends };
+    tell_holder(tell, subject, holder);
+    tell.text(subject, name::STATE, State(socket.state).name());
+    let timer = match socket.timer {
+        Some(Timer::Retransmit(..)) => "retransmit",
+        Some(Timer::KeepAlive(_)) => "keepalive",
+        Some(Timer::Probe(_)) => "probe",
+        Some(Timer::TimeWait) | None => "none",
+    };
+    tell.text(subject, name::TIMER, timer);
+    let expires = socket.expires().map(|time| time.as_millis());
+    tell.maybe(subject, name::EXPIRES_MS, expires);
+    tell.number(subject, name::SEND_QUEUE, socket.send_queue);
+    tell.number(subject, name::RECV_QUEUE, socket.recv_queue);
+    let Some(info) = socket.info else { return };
+    tell.number(subject, name::RETRANSMITS, info.retransmits);
+    tell.number(subject, name::PROBES, info.probes);
+    tell.number(subject, name::BACKOFF, info.backoff);
+    tell.number(subject, name::RTO_US, info.rto_us);
+    tell.number(subject, name::SRTT_US, info.srtt_us);
+    tell.number(subject, name::RTTVAR_US, info.rttvar_us);
+    tell.number(subject, name::UNACKED, info.unacked);
+    tell.number(subject, name::LAST_DATA_SENT_MS, info.last_data_sent_ms);
+    tell.number(subject, name::LAST_DATA_RECV_MS, info.last_data_recv_ms);
+    tell.number(subject, name::LAST_ACK_RECV_MS, info.last_ack_recv_ms);
+    tell.number(subject, name::TOTAL_RETRANS, info.total_retrans);
+    tell.maybe(subject, name::NOTSENT_BYTES, info.notsent_bytes);
+    tell.maybe(subject, name::BUSY_US, info.busy_us);
+    tell.maybe(subject, name::RWND_LIMITED_US, info.rwnd_limited_us);
+}
+
+/// Tells how a connection in trouble is now; false when it is gone or well again.
+pub(super) fn follow(tell: &mut Tell, place: &Place, ends: Ends, holder: Option<Pid>) -> bool {
+    let socket = place.inside(|| inet_diag::find(&ends).ok());
+    let netns = place.inode();
+    match socket {
+        Some(Some(socket)) if socket.state != state::TIME_WAIT => {
+            tell_connection(tell, netns, &socket, holder);
+            is_stalled(&socket)
+        }
+        Some(_) => {
+            let subject = Subject::Connection { netns, ends };
+            tell.text(subject, name::STATE, State(state::CLOSE).name());
+            false
+        }
+        None => true,
+    }
+}

@@ -1,0 +1,137 @@
+//! What was read becomes facts; a value that has not changed is told once.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    io,
+};
+
+use crate::{
+    event::Ends,
+    fact::{Fact, Subject, Value, name},
+    kernel::clock::{self, Epoch},
+    sink::Sink,
+    time::Time,
+};
+
+/// Subjects that are remembered; beyond that many all are told anew.
+const SUBJECTS: usize = 16_384;
+
+/// Collects facts until they are handed to the sink.
+pub(super) struct Tell {
+    epoch: Epoch,
+    now: Time,
+    told: HashMap<Subject, BTreeMap<Cow<'static, str>, Value>>,
+    waiting: Vec<Fact>,
+}
+
+impl Tell {
+    pub(super) fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            now: Time::default(),
+            told: HashMap::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// What is told from here on was read now.
+    pub(super) fn at_now(&mut self) {
+        self.now = self.epoch.time(clock::now());
+        if self.told.len() > SUBJECTS {
+            self.told.clear();
+        }
+    }
+
+    /// The subject has this number; too large ones (`RLIM_INFINITY`) become the largest.
+    pub(super) fn number(
+        &mut self,
+        subject: Subject,
+        name: impl Into<Cow<'static, str>>,
+        number: impl TryInto<i64>,
+    ) {
+        let number = number.try_into().unwrap_or(i64::MAX);
+        self.value(subject, name.into(), Value::Number(number));
+    }
+
+    /// As above, where the number is known.
+    pub(super) fn maybe(
+        &mut self,
+        subject: Subject,
+        name: &'static str,
+        number: Option<impl TryInto<i64>>,
+    ) {
+        if let Some(number) = number {
+            self.number(subject, name, number);
+        }
+    }
+
+    /// The subject has this text.
+    pub(super) fn text(
+        &mut self,
+        subject: Subject,
+        name: impl Into<Cow<'static, str>>,
+        text: impl Into<String>,
+    ) {
+        self.value(subject, name.into(), Value::Text(text.into()));
+    }
+
+    /// A number that was told before.
+    pub(super) fn told(&self, subject: &Subject, name: &str) -> Option<i64> {
+        self.told.get(subject)?.get(name)?.number()
+    }
+
+    fn value(&mut self, subject: Subject, name: Cow<'static, str>, value: Value) {
+        debug_assert!(
+            name::is_known(subject.of(), &name),
+            "no name of a fact: {name}"
+        );
+        let told = self.told.entry(subject).or_default();
+        if told.get(&name) == Some(&value) {
+            return;
+        }
+        told.insert(name.clone(), value.clone());
+        self.waiting.push(Fact {
+            ts: self.now,
+            subject,
+            name,
+            value,
+        });
+    }
+
+    /// A connection is over, its end is told by an event.
+    pub(super) fn forget_connection(&mut self, netns: u32, ends: Ends) {
+        self.told.remove(&Subject::Connection { netns, ends });
+    }
+
+    /// Hands over what waits.
+    pub(super) fn flush(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+        self.waiting.drain(..).try_for_each(|fact| sink.fact(&fact))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::Aggregate;
+
+    #[test]
+    fn a_value_is_told_when_it_changes() {
+        let mut tell = Tell::new(Epoch { boot: 0 });
+        let mut aggregate = Aggregate::default();
+        for value in [7, 7, 9] {
+            tell.number(Subject::Machine, name::FILE_NR, value);
+        }
+        assert_eq!(tell.waiting.len(), 2);
+        tell.number(Subject::Machine, name::FILE_MAX, u64::MAX);
+        tell.flush(&mut aggregate).unwrap();
+        assert_eq!(
+            aggregate.facts.growth(&Subject::Machine, name::FILE_NR),
+            Some(2)
+        );
+        assert_eq!(
+            aggregate.facts.number(&Subject::Machine, name::FILE_MAX),
+            Some(i64::MAX)
+        );
+    }
+}
