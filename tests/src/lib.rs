@@ -12,6 +12,7 @@ mod trace;
 pub mod descriptor_calls;
 pub mod events;
 pub mod sockets;
+pub mod uring;
 pub mod wait;
 
 pub use cgroup::Cgroup;

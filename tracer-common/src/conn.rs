@@ -14,7 +14,7 @@ pub enum OwnerSource {
     Accept,
     /// It called listen.
     Listen,
-    /// It held the socket when descriptors were walked.
+    /// It held the socket when descriptors were walked, or closed one that was accepted unseen.
     Iter,
     /// The socket was never accepted: this is the owner of the listener it waits at.
     Inherited,
@@ -152,6 +152,8 @@ pub mod flag {
     pub const TIME_WAIT: u16 = 256;
     /// None was made: the table was full.
     pub const TIME_WAIT_REFUSED: u16 = 512;
+    /// A descriptor stands, or stood, for it, and whose is not known: it was accepted unseen.
+    pub const UNSEEN: u16 = 1024;
 }
 
 /// Names a listener: the key of the map `LISTENERS`.

@@ -54,7 +54,7 @@ fn installed(file: u64) {
     if sk == 0 {
         return;
     }
-    match conn::get(sk) {
+    match conn::find(sk) {
         // SAFETY: `conn` points into the map.
         Some(conn) => unsafe {
             // A socket that has a holder is passed on.
@@ -72,7 +72,7 @@ fn installed(file: u64) {
 #[inline(always)]
 fn accepted(descriptor: u32) {
     let sk = socket_of_current(descriptor);
-    let known = conn::get(sk);
+    let known = conn::find(sk);
     // What is known is a TCP socket.
     if sk != 0 && (known.is_some() || is_tcp(sk)) {
         taken(sk, known);
@@ -89,6 +89,10 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let owner = process::current();
+    if !owner.is_known() {
+        // For whom a kernel thread accepts is not known.
+        return account::leave(Hook::Accept, Outcome::Aggregated);
+    }
     process::hold_current(&owner, now);
     let entry = match known {
         Some(conn) => Some(conn),
@@ -107,6 +111,10 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
         Some(conn) => {
             // SAFETY: `conn` points into the map.
             unsafe {
+                if (*conn).flags & flag::UNSEEN != 0 {
+                    // An event came between the kernel's accept and this.
+                    conn::count_unseen(-1);
+                }
                 if known.is_some() || !conn::is_held((*conn).owner_source) {
                     conn::own(conn, &owner, OwnerSource::Accept);
                 } else {

@@ -10,7 +10,7 @@ use tracer_common::{
 use crate::{
     account::{self, Outcome},
     emit, filter,
-    maps::{CONNS, LISTENERS, config, field},
+    maps::{CONNS, LISTENERS, UNSEEN, config, field},
     process, scan,
     sock::{self, probe},
 };
@@ -23,9 +23,21 @@ pub(crate) fn new_id(hook: Hook, run: u64) -> u64 {
     (run << 20) | (u64::from(cpu) << 5) | hook as u64
 }
 
-/// The entry of a socket, or NULL.
+/// The entry of a socket, with an owner that can be told.
 #[inline(always)]
 pub(crate) fn get(sk: u64) -> Option<*mut Conn> {
+    let conn = find(sk)?;
+    // SAFETY: `conn` points into the map.
+    let (source, flags) = unsafe { ((*conn).owner_source, (*conn).flags) };
+    if !is_held(source) && flags & flag::UNSEEN == 0 {
+        disown_accepted(conn, sk);
+    }
+    Some(conn)
+}
+
+/// The entry of a socket, whose owner may be that of its listener though it was accepted.
+#[inline(always)]
+pub(crate) fn find(sk: u64) -> Option<*mut Conn> {
     let conn = CONNS.get_ptr_mut(&sk)?;
     if config!(sock_diag, u32) == 1 {
         scan::renew(conn, sk);
@@ -43,10 +55,50 @@ pub(crate) const fn is_held(source: u8) -> bool {
         || source == OwnerSource::Iter as u8
 }
 
-/// Puts an entry in the place of whatever had this address before. Returns whether there was room.
+/// Takes a socket without a known holder from its listener's owner when a descriptor stands for it, or
+/// stood: then it was accepted, and nobody saw by whom. `net/ipv4/af_inet.c: inet_accept` sets `sk_socket`;
+/// close clears it and sets `SOCK_DEAD`, bit 0 of `enum sock_flags`.
+#[inline(never)]
+fn disown_accepted(conn: *mut Conn, sk: u64) {
+    if conn.is_null() {
+        return;
+    }
+    let socket: u64 = probe(sk, field!(socket));
+    if socket == 0 && probe::<u64>(sk, field!(flags)) & 1 == 0 {
+        return;
+    }
+    // SAFETY: `conn` points into the map.
+    unsafe {
+        (*conn).owner = ProcessKey::UNKNOWN;
+        (*conn).owner_source = OwnerSource::Unknown as u8;
+        (*conn).flags |= flag::UNSEEN;
+    }
+    // Not so for the kernel's own sockets and subflows of MPTCP: no walk finds a holder.
+    let has_descriptor = probe::<u64>(socket, field!(socket_file)) != 0
+        && probe::<u64>(socket, field!(socket_sk)) == sk;
+    if has_descriptor {
+        count_unseen(1);
+    }
+}
+
+/// Counts a connection more, or less, that was accepted unseen.
 #[inline(always)]
-pub(crate) fn put(sk: u64, conn: &Conn) -> bool {
-    CONNS.insert(&sk, conn, 0).is_ok()
+pub(crate) fn count_unseen(by: i64) {
+    if let Some(number) = UNSEEN.get_ptr_mut(0) {
+        // SAFETY: the verifier has seen the null check; the value is aligned.
+        unsafe { account::add(number, by as u64) }
+    }
+}
+
+/// An empty entry in the place of whatever had this address before, or NULL where there is no room.
+#[inline(always)]
+pub(crate) fn put(sk: u64) -> *mut Conn {
+    /// In memory that is not the stack.
+    static EMPTY: Conn = Conn::EMPTY;
+    if CONNS.insert(&sk, &EMPTY, 0).is_err() {
+        return core::ptr::null_mut();
+    }
+    CONNS.get_ptr_mut(&sk).unwrap_or(core::ptr::null_mut())
 }
 
 /// An entry for a socket that was there before the trace: its birth and its owner are not known.
@@ -57,18 +109,13 @@ pub(crate) fn adopt(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> Opti
     if conn.is_null() { None } else { Some(conn) }
 }
 
-/// What a new entry starts from, in memory that is not the stack.
-static EMPTY: Conn = Conn::EMPTY;
-
 /// A function of its own, for it is called in many places.
 #[inline(never)]
 fn adopted(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> *mut Conn {
-    if !put(sk, &EMPTY) {
-        return core::ptr::null_mut();
+    let conn = put(sk);
+    if conn.is_null() {
+        return conn;
     }
-    let Some(conn) = CONNS.get_ptr_mut(&sk) else {
-        return core::ptr::null_mut();
-    };
     let mut tuple = Tuple::default();
     sock::probe_tuple(sk, &mut tuple);
     if tuple.lport == 0 {
@@ -93,6 +140,9 @@ fn adopted(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> *mut Conn {
         (*conn).owner = owner;
         (*conn).owner_source = source as u8;
     }
+    if source as u8 != OwnerSource::Iter as u8 {
+        disown_accepted(conn, sk);
+    }
     conn
 }
 
@@ -108,6 +158,7 @@ pub(crate) unsafe fn own(conn: *mut Conn, owner: &ProcessKey, source: OwnerSourc
         if is_held((*conn).owner_source) {
             process::hold(&(*conn).owner, -1);
         }
+        (*conn).flags &= !flag::UNSEEN;
         (*conn).owner = *owner;
         (*conn).owner_source = source as u8;
     }

@@ -65,7 +65,7 @@ fn failed_to(sk: u64, address: &[u64; 3], err: i32) {
     let mut tuple = Tuple::default();
     let mut id = 0;
     probe_tuple(sk, &mut tuple);
-    if let Some(conn) = conn::get(sk) {
+    if let Some(conn) = conn::find(sk) {
         // SAFETY: `conn` points into the map.
         unsafe {
             if (*conn).flags & flag::FAILURE_REPORTED != 0 {

@@ -19,7 +19,7 @@ use crate::{
     emit, filter,
     maps::{FD_STORMS, field},
     process,
-    sock::{probe, registers},
+    sock::{self, current_flags, probe},
     storm::{self, Counted},
 };
 
@@ -119,13 +119,10 @@ fn no_instance(result: i32) {
 /// message), and for io_uring.
 #[inline(always)]
 fn current_call() -> i32 {
-    // SAFETY: no argument, no precondition.
-    let task = unsafe { bpf_get_current_task() };
-    if probe::<u32>(task, field!(task_flags)) & PF_IO_WORKER != 0 {
+    if current_flags() & PF_IO_WORKER != 0 {
         return -1;
     }
-    let call = probe::<i64>(registers(), field!(regs_orig_ax)) as i32;
-    match call {
+    match sock::current_call() {
         IO_URING_ENTER | RECVMSG | RECVMMSG => -1,
         call => call,
     }

@@ -56,6 +56,10 @@ pub(crate) static COUNTERS: PerCpuArray<Counters> =
 #[map]
 pub(crate) static TW_EXACT: Array<u32> = Array::with_max_entries(1, 0);
 
+/// How many connections were accepted unseen so far: when it changes, a walk may find who holds them.
+#[map]
+pub(crate) static UNSEEN: Array<u64> = Array::with_max_entries(1, 0);
+
 /// Arguments of functions that are running, for the probes at their return: by task and CPU, and by
 /// function.
 #[map]

@@ -13,21 +13,40 @@ use crate::{
     account::{self, Outcome, add},
     emit, filter as filters,
     maps::{PROCESSES, config, field},
-    sock::{current_leader, probe, probe_bytes, probe_str, probe_user_into},
+    sock::{
+        current_call, current_flags, current_leader, probe, probe_bytes, probe_str, probe_user_into,
+    },
 };
 
 /// What the map says when the entry is there already.
 const EEXIST: i32 = -17;
 
-/// The process that runs now.
+/// `include/linux/sched.h`: the task is on its way out, or never was a process's.
+const PF_EXITING: u32 = 0x4;
+const PF_KTHREAD: u32 = 0x20_0000;
+
+/// The process that runs now; nobody where a kernel thread does, which may run for one (io_uring's did
+/// up to 5.11).
 #[inline(always)]
 pub(crate) fn current() -> ProcessKey {
+    if current_flags() & PF_KTHREAD != 0 {
+        return ProcessKey::UNKNOWN;
+    }
     let (_, start) = current_leader();
     ProcessKey {
         start: cut(start),
         tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
         pad: 0,
     }
+}
+
+/// Whether the current task ends, or runs a call that lets go of its own descriptors: shutdown, close,
+/// dup2, exit, exit_group, dup3, io_uring_enter, close_range. In others a file may be let go of that the task
+/// merely looked at, as a reader of `/proc/PID/fd` does.
+#[inline(always)]
+pub(crate) fn current_lets_go() -> bool {
+    current_flags() & PF_EXITING != 0
+        || matches!(current_call(), 48 | 3 | 33 | 60 | 231 | 292 | 426 | 436)
 }
 
 /// A start time as keys have it: where user space finds processes in `/proc`, no finer than there.

@@ -262,6 +262,18 @@ pub(crate) fn probe_tuple(sk: u64, tuple: &mut Tuple) {
     }
 }
 
+/// `task_struct.flags` of the current task.
+#[inline(always)]
+pub(crate) fn current_flags() -> u32 {
+    if config!(task_btf, u32) == 1 {
+        // SAFETY: the verifier knows the pointer's type.
+        unsafe { follow(bpf_get_current_task_btf().cast(), field!(task_flags)) }
+    } else {
+        // SAFETY: no argument, no precondition.
+        probe(unsafe { bpf_get_current_task() }, field!(task_flags))
+    }
+}
+
 /// Leader of the current thread group, and when it started.
 #[inline(always)]
 pub(crate) fn current_leader() -> (u64, u64) {
@@ -277,6 +289,12 @@ pub(crate) fn current_leader() -> (u64, u64) {
         let leader: u64 = probe(unsafe { bpf_get_current_task() }, field!(group_leader));
         (leader, probe(leader, field!(start_boottime)))
     }
+}
+
+/// Number of the system call that the current task runs; nonsense in a kernel thread.
+#[inline(always)]
+pub(crate) fn current_call() -> i32 {
+    probe::<i64>(registers(), field!(regs_orig_ax)) as i32
 }
 
 /// The registers that the current task's system call was entered with.

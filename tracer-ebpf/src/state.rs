@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use tracer_common::{
-    conn::{Conn, OwnerSource, flag},
+    conn::{Conn, OwnerSource, Tuple, flag},
     hook::Hook,
     process::{ProcessKey, Total},
     record::{ConnectFailed, Connection, End, Kind, NO_TIME, State},
@@ -72,11 +72,8 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
         if old == SYN_SENT || old == SYN_RECV {
             sk.read_tuple(&mut (*conn).tuple);
         }
-        if (new == FIN_WAIT1 || new == LAST_ACK)
-            && (*conn).owner_source == OwnerSource::Inherited as u8
-            && sk.has_socket()
-        {
-            accepted_unseen(conn, now);
+        if (*conn).flags & flag::UNSEEN != 0 && is_let_go(sk, old, new) {
+            closed_by_holder(conn, now);
         }
         let (shown, fate) = if new == CLOSE && (old == FIN_WAIT2 || old == CLOSING) {
             let fate = time_wait::fate(sk, conn);
@@ -105,17 +102,29 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
     }
 }
 
-/// A socket that is closed has a holder, so it was accepted, though the kernel skipped the program that
-/// sees that; the task that closes it runs now. A function of its own, for the stack.
+/// Whether a holder of the socket closes it or shuts it down, so runs now: no segment and no timer brings
+/// about these changes. Where close resets (`net/ipv4/tcp.c: __tcp_close`) both directions are shut down and
+/// there is no error.
+#[inline(always)]
+fn is_let_go(sk: Sock, old: u8, new: u8) -> bool {
+    let is_reset = new == CLOSE
+        && (old == ESTABLISHED || old == CLOSE_WAIT)
+        && sk.is_shut_down()
+        && sk.err() == 0;
+    sk.has_socket() && (new == FIN_WAIT1 || new == LAST_ACK || is_reset)
+}
+
+/// Gives a socket that was accepted unseen to the process that closes it. A function of its own, for the
+/// stack.
 #[inline(never)]
-fn accepted_unseen(conn: *mut Conn, now: u64) {
-    if conn.is_null() {
+fn closed_by_holder(conn: *mut Conn, now: u64) {
+    let owner = process::current();
+    if conn.is_null() || !owner.is_known() || !process::current_lets_go() {
         return;
     }
-    let owner = process::current();
     process::hold_current(&owner, now);
     // SAFETY: `conn` points into the map.
-    unsafe { conn::own(conn, &owner, OwnerSource::Accept) }
+    unsafe { conn::own(conn, &owner, OwnerSource::Iter) }
 }
 
 /// A socket leaves CLOSE, or is made for a peer's SYN.
@@ -127,18 +136,13 @@ fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64, now:
         owner = process::current();
         process::hold_current(&owner, now);
     }
-    if !born(sk, new, conn::new_id(Hook::State, run), &owner, now) {
+    let conn = born(sk, new, conn::new_id(Hook::State, run), &owner, now);
+    if conn.is_null() {
         process::hold(&owner, -1);
         return no_room(ctx);
     }
-    if !filter::wants(Kind::State) {
-        return Outcome::Aggregated;
-    }
-    match conn::get(sk.addr()) {
-        // SAFETY: `conn` points into the map.
-        Some(conn) => unsafe { tell_state(conn, old, new, NO_TIME, now) },
-        None => Outcome::MapFull,
-    }
+    // SAFETY: `conn` points into the map.
+    unsafe { tell_state(conn, old, new, NO_TIME, now) }
 }
 
 #[inline(always)]
@@ -147,30 +151,43 @@ fn no_room(ctx: &BtfTracePointContext) -> Outcome {
     Outcome::MapFull
 }
 
-/// An entry for a socket that leaves CLOSE. A function of its own: the entry takes half of a program's
-/// stack. Returns whether there was room.
+/// An entry for a socket that leaves CLOSE, or NULL where there is no room. A function of its own, for the
+/// stack.
 #[inline(never)]
-fn born(sk: Sock, new: u8, id: u64, owner: &ProcessKey, now: u64) -> bool {
-    let mut conn = Conn::EMPTY;
-    sk.read_ends(&mut conn.tuple);
-    conn.id = id;
-    conn.born = now;
-    conn.since = now;
-    conn.state = new;
-    conn.owner = *owner;
-    if new == SYN_RECV {
-        conn.flags = flag::PASSIVE;
-        let (owner, source) = conn::inherit(&conn.tuple);
-        conn.owner = owner;
-        conn.owner_source = source as u8;
-    } else if new == LISTEN {
-        conn.owner_source = OwnerSource::Listen as u8;
-        conn::listen(&conn.tuple, owner);
-    } else {
-        conn.owner_source = OwnerSource::Connect as u8;
-        conn.flags = flag::ACTIVE;
+fn born(sk: Sock, new: u8, id: u64, owner: &ProcessKey, now: u64) -> *mut Conn {
+    let conn = conn::put(sk.addr());
+    if conn.is_null() {
+        return conn;
     }
-    conn::put(sk.addr(), &conn)
+    let mut tuple = Tuple::default();
+    sk.read_ends(&mut tuple);
+    let (owner, source, flags) = match new {
+        SYN_RECV => {
+            let (owner, source) = conn::inherit(&tuple);
+            (owner, source, flag::PASSIVE)
+        }
+        LISTEN => {
+            conn::listen(&tuple, owner);
+            (*owner, OwnerSource::Listen, 0)
+        }
+        _ => (*owner, OwnerSource::Connect, flag::ACTIVE),
+    };
+    // SAFETY: `conn` points into the map.
+    unsafe {
+        (*conn).tuple = tuple;
+        (*conn).id = id;
+        (*conn).born = now;
+        (*conn).since = now;
+        (*conn).state = new;
+        (*conn).flags = flags;
+        (*conn).owner = owner;
+        (*conn).owner_source = if owner.is_known() {
+            source as u8
+        } else {
+            OwnerSource::Unknown as u8
+        };
+    }
+    conn
 }
 
 /// Moves the entry into its new state. Returns the time spent in the old one, ns.

@@ -164,7 +164,7 @@ fn this_cpu() -> u64 {
 
 #[inline(always)]
 fn allocated(sk: u64, socket: u64) {
-    if let Some(conn) = conn::get(sk) {
+    if let Some(conn) = conn::find(sk) {
         let flag = if socket == 0 {
             flag::TIME_WAIT_REFUSED
         } else {

@@ -6,14 +6,14 @@ use std::{
     io::{self, BufRead as _, IoSlice, IoSliceMut, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::{
-        fd::{AsRawFd as _, FromRawFd as _},
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::net::UnixDatagram,
     },
     time::Duration,
 };
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
-use tcptrace_tests::{descriptor_calls, sockets};
+use tcptrace_tests::{descriptor_calls, sockets, uring};
 
 #[derive(Default)]
 struct Sockets {
@@ -55,6 +55,20 @@ impl Sockets {
             "accept" => {
                 let (stream, peer) = self.listener(number(1)).accept()?;
                 Ok(vec![self.keep(stream), peer.port().into()])
+            }
+            // accept_uring LISTENER -> stream; close_uring STREAM
+            "accept_uring" => {
+                let stream = uring::accept(self.listener(number(1)))?;
+                Ok(vec![self.keep(stream)])
+            }
+            "close_uring" => {
+                let stream = self.streams[number(1)].take().expect("an open stream");
+                uring::close(stream).map(|()| vec![])
+            }
+            // uring: makes a ring -> 1 where it makes sockets
+            "uring" => {
+                uring::prepare()?;
+                Ok(vec![u64::from(uring::has_socket()?)])
             }
             // accept_many LISTENER N
             "accept_many" => (0..number(2))
@@ -138,20 +152,25 @@ impl Sockets {
                 )?;
                 Ok(vec![])
             }
-            // storm socket N, storm open N, storm accept N LISTENER -> successes, EMFILE or ENFILE
+            // storm socket|socket_uring|open N, storm accept|accept_uring N LISTENER -> successes, EMFILE or ENFILE
             "storm" => self.storm(words[1], number(2), words.get(3).map_or(0, |_| number(3))),
             // each_call -> how many calls that return descriptors found none
             "each_call" => Ok(vec![descriptor_calls::attempt_all()]),
             "fork" => fork(),
-            // inbox PATH, then hand STREAM PATH in another process, then take
+            // inbox PATH, then hand STREAM PATH or hand_listener LISTENER PATH in another process, then take or take_listener
             "inbox" => {
                 self.inbox = Some(UnixDatagram::bind(words[1])?);
                 Ok(vec![])
             }
-            "hand" => hand(self.stream(number(1)), words[2]),
+            "hand" => hand(self.stream(number(1)).as_raw_fd(), words[2]),
+            "hand_listener" => hand(self.listener(number(1)).as_raw_fd(), words[2]),
             "take" => {
                 let stream = take(self.inbox.as_ref().expect("an inbox"))?;
-                Ok(vec![self.keep(stream)])
+                Ok(vec![self.keep(stream.into())])
+            }
+            "take_listener" => {
+                let listener = take(self.inbox.as_ref().expect("an inbox"))?;
+                self.keep_listener(listener.into())
             }
             "exit" => std::process::exit(0),
             other => panic!("no command {other}"),
@@ -198,8 +217,12 @@ impl Sockets {
             let result = match call {
                 "socket" => sockets::tcp("127.0.0.1:0".parse().expect("an address"))
                     .map(|s| self.others.push(s)),
+                "socket_uring" => uring::socket().map(|s| self.others.push(s)),
                 "open" => std::fs::File::open("/proc/self/comm").map(drop),
                 "accept" => self.listener(listener).accept().map(|(stream, _)| {
+                    self.keep(stream);
+                }),
+                "accept_uring" => uring::accept(self.listener(listener)).map(|stream| {
                     self.keep(stream);
                 }),
                 other => panic!("no call {other}"),
@@ -239,10 +262,10 @@ fn fork() -> io::Result<Vec<u64>> {
     }
 }
 
-fn hand(stream: &TcpStream, path: &str) -> io::Result<Vec<u64>> {
+fn hand(descriptor: RawFd, path: &str) -> io::Result<Vec<u64>> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(path)?;
-    let descriptors = [stream.as_raw_fd()];
+    let descriptors = [descriptor];
     let control = [ControlMessage::ScmRights(&descriptors)];
     sendmsg::<()>(
         socket.as_raw_fd(),
@@ -254,7 +277,7 @@ fn hand(stream: &TcpStream, path: &str) -> io::Result<Vec<u64>> {
     Ok(vec![])
 }
 
-fn take(inbox: &UnixDatagram) -> io::Result<TcpStream> {
+fn take(inbox: &UnixDatagram) -> io::Result<OwnedFd> {
     let mut byte = [0];
     let mut buffers = [IoSliceMut::new(&mut byte)];
     let mut control = nix::cmsg_space!([i32; 1]);
@@ -267,7 +290,7 @@ fn take(inbox: &UnixDatagram) -> io::Result<TcpStream> {
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(descriptors) = part {
             // SAFETY: the kernel has just given this process the descriptor, and nothing else owns it.
-            return Ok(unsafe { TcpStream::from_raw_fd(descriptors[0]) });
+            return Ok(unsafe { OwnedFd::from_raw_fd(descriptors[0]) });
         }
     }
     Err(io::Error::other("no descriptor came"))

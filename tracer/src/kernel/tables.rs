@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{HashMap, PerCpuArray},
+    maps::{Array, HashMap, PerCpuArray},
     programs::Program,
 };
 use tracer_common::{
@@ -93,6 +93,15 @@ impl Session {
             // It is gone already, or stays until the trace ends: neither changes a number.
             let _ = processes.remove(key);
         }
+    }
+
+    /// How many connections were accepted unseen: when it changes, a walk may find who holds them.
+    ///
+    /// # Errors
+    ///
+    /// When the map can't be read.
+    pub fn unseen_accepts(&mut self) -> anyhow::Result<u64> {
+        Ok(map::<_, Array<_, u64>>(&mut self.ebpf, "UNSEEN")?.get(&0, 0)?)
     }
 
     /// Descriptor failures so far.

@@ -64,7 +64,7 @@ pub struct Trace {
     /// Ended processes that had no socket at the last tick.
     leaving: Vec<ProcessKey>,
     owner_ended: bool,
-    accepts_skipped: u64,
+    unseen_accepts: u64,
 }
 
 impl Trace {
@@ -83,6 +83,7 @@ impl Trace {
         } else {
             BTreeMap::new()
         };
+        let unseen_accepts = session.unseen_accepts()?;
         Ok(Self {
             names: Names::new(epoch, session.reset_reasons(), clock::us_per_jiffy()),
             session,
@@ -102,7 +103,7 @@ impl Trace {
             told: HashMap::new(),
             leaving: Vec::new(),
             owner_ended: false,
-            accepts_skipped: 0,
+            unseen_accepts,
         })
     }
 
@@ -269,16 +270,15 @@ impl Trace {
         self.drain(clock::now(), sink)?;
         self.settle_storms(false, sink)?;
         self.tell_lost(sink)?;
-        let accepts_skipped = self
-            .rows
-            .iter()
-            .find(|row| row.hook == Hook::Accept)
-            .map_or(0, |row| row.skipped);
-        if self.owner_ended || accepts_skipped != self.accepts_skipped {
+        let mut rows = self.rows.iter();
+        let accept = rows.find(|row| row.hook == Hook::Accept);
+        let skipped = accept.map_or(0, |row| row.skipped);
+        let unseen_accepts = self.session.unseen_accepts()?.wrapping_add(skipped);
+        if self.owner_ended || unseen_accepts != self.unseen_accepts {
             self.session.scan()?;
             self.identities.find_all(self.session.newcomers());
             self.owner_ended = false;
-            self.accepts_skipped = accepts_skipped;
+            self.unseen_accepts = unseen_accepts;
         }
         let processes = self.session.processes()?;
         self.tell_sums(&processes, sink)?;

@@ -22,8 +22,12 @@ const ONCE: &[&str] = &[
     "resets::by_linger_zero",
 ];
 
-/// Hooks with several rungs, on each; that of accept is checked by `init::states`.
+/// Hooks with several rungs, on each.
 const ON_EACH_RUNG: &[&str] = &[
+    // accept
+    "prefork::nginx_with_one_listener",
+    // accept by io_uring, which one rung does not see
+    "unseen_accept::is_never_the_listeners",
     // time_wait_overflow
     "time_wait_overflow::equals_the_kernels_count",
     // connect_failed
