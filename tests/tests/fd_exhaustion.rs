@@ -1,9 +1,10 @@
-//! Descriptor exhaustion, against what the failing program counts itself.
+//! Descriptor exhaustion, against what the failing program counts itself, and what strace sees of it.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use tcptrace_tests::{
-    Ended, Netns, Trace, Traffic, descriptor_calls, events::Event, need_program, sockets,
+    Ended, Netns, Reaped, Trace, Traffic, descriptor_calls, events::Event, need_program, sockets,
+    wait,
 };
 
 /// A process with `limit` descriptors in a namespace of its own, and a trace of that process.
@@ -81,6 +82,72 @@ fn in_accept() {
     assert_eq!(total(&exhausted(&ended, &process, "accept4")), counted[1]);
     assert_eq!(ended.process(process.pid())["fd_exhausted"], counted[1]);
     drop(clients);
+}
+
+/// As strace counts them.
+#[test]
+fn as_strace_counts() {
+    let (netns, mut process, trace) = limited(20);
+    let port = process.ok("listen 127.0.0.1:0 128")[1];
+    let clients: Vec<_> = netns.run(|| {
+        (0..40)
+            .map(|_| sockets::connect(&format!("127.0.0.1:{port}")).unwrap())
+            .collect()
+    });
+    let strace = Strace::attach(process.pid());
+    process.ok("storm accept 40 0");
+    process.ok("storm socket 30");
+    process.ok("storm open 17");
+    let failed = strace.detach();
+    let ended = trace.stop();
+    for syscall in ["accept4", "socket", "openat"] {
+        let call = format!("{syscall}(");
+        let lines = failed.lines().filter(|line| line.contains(&call));
+        let count = lines.filter(|line| line.contains("EMFILE")).count() as u64;
+        assert!(count > 10, "{failed}");
+        assert_eq!(total(&exhausted(&ended, &process, syscall)), count);
+    }
+    let all = failed
+        .lines()
+        .filter(|line| line.contains("EMFILE"))
+        .count();
+    assert_eq!(ended.process(process.pid())["fd_exhausted"], all);
+    drop(clients);
+}
+
+/// strace at work on a process: it writes down every call that fails.
+struct Strace {
+    child: Reaped,
+    file: tempfile::NamedTempFile,
+}
+
+impl Strace {
+    fn attach(pid: u32) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let child = Command::new(need_program("strace", "strace"))
+            .args(["-qq", "-e", "status=failed", "-o"])
+            .arg(file.path())
+            .args(["-p", &pid.to_string()])
+            .spawn()
+            .unwrap();
+        let traced = format!("TracerPid:\t{}", child.id());
+        wait::until_true("strace attaches", || {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            status.lines().any(|line| line == traced)
+        });
+        Self {
+            child: Reaped(child),
+            file,
+        }
+    }
+
+    /// What it wrote.
+    fn detach(mut self) -> String {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap();
+        fs::read_to_string(self.file.path()).unwrap()
+    }
 }
 
 /// Name resolution and configuration fail with it: other calls that return descriptors count each on its own.
