@@ -1,7 +1,8 @@
 //! `tcptrace` shows what happens to TCP connections in the kernel, and which process it happened to.
 //!
 //! The modules stand in reading order: the command, the trace that it runs, what the kernel side
-//! gives, the process a record belongs to, what is added up, and how it is shown.
+//! gives, the process a record belongs to, what is added up, and how it is recorded
+//! and shown.
 
 pub mod cli;
 pub mod trace;
@@ -20,4 +21,5 @@ pub mod time;
 pub mod aggregate;
 
 pub mod error;
+pub mod file;
 pub mod sink;

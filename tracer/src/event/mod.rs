@@ -155,6 +155,17 @@ pub enum Role {
     Passive,
 }
 
+impl Role {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Passive => "passive",
+        }
+    }
+}
+
 /// Which way a reset went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -191,6 +202,19 @@ pub enum LostReason {
 }
 
 impl LostReason {
+    /// From its name in JSON.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::RingFull,
+            Self::MapFull,
+            Self::Recursion,
+            Self::KretprobeMissed,
+        ]
+        .into_iter()
+        .find(|reason| reason.name() == name)
+    }
+
     /// The name in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,5 +1,7 @@
 //! What a cgroup's path tells: the container and the unit a process belongs to.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// Where a process runs.
@@ -17,7 +19,7 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Container {
     /// `docker`, `containerd`, `podman`, `crio`, or `kubernetes` where only the pod is told.
-    pub runtime: &'static str,
+    pub runtime: Cow<'static, str>,
     /// Its id, 64 hexadecimal digits.
     pub id: String,
     /// The pod's uid, where Kubernetes runs it.
@@ -85,7 +87,7 @@ fn container(levels: &[&str]) -> Option<Container> {
         });
         let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         (is_id && (runtime != "kubernetes" || pod_uid.is_some())).then(|| Container {
-            runtime,
+            runtime: Cow::Borrowed(runtime),
             id: id.to_owned(),
             pod_uid: pod_uid.clone(),
         })
@@ -123,7 +125,7 @@ mod tests {
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     const UID: &str = "12345678-1234-1234-1234-123456789abc";
 
-    fn of(path: &str) -> Option<(&'static str, String, Option<String>)> {
+    fn of(path: &str) -> Option<(Cow<'static, str>, String, Option<String>)> {
         Place::of(path)
             .container
             .map(|container| (container.runtime, container.id, container.pod_uid))
@@ -159,7 +161,12 @@ mod tests {
                 ("kubernetes", id(), uid()),
             ),
         ] {
-            assert_eq!(of(&path), Some(expected), "{path}");
+            let (runtime, id, pod_uid) = expected;
+            assert_eq!(
+                of(&path),
+                Some((Cow::Borrowed(runtime), id, pod_uid)),
+                "{path}"
+            );
         }
     }
 

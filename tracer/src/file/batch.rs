@@ -1,0 +1,420 @@
+//! Rows on their way into the file: what an event, a fact or a sum puts into which column.
+
+use std::{collections::HashMap, net::SocketAddr, rc::Rc, sync::Arc};
+
+use arrow_array::{
+    RecordBatch,
+    types::{Int32Type, UInt8Type, UInt16Type, UInt32Type},
+};
+use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
+use rustc_hash::FxHashMap;
+use tracer_common::{
+    record::NO_TIME,
+    tcp::state::{
+        CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, LISTEN, SYN_RECV,
+        SYN_SENT, TIME_WAIT,
+    },
+};
+
+use super::{
+    column::{Column, Counts, Flags, Key, Names, Numbers, ROWS, Times},
+    table::{columns, us_in_state},
+};
+use crate::{
+    event::{Detail, Ends, Event, UsInState},
+    fact::{Fact, Subject, Value},
+    identity::Identity,
+    kernel::counters::HookRow,
+    time::Time,
+    trace::frame::{End, ProcessRow, Start},
+};
+
+macro_rules! column_type {
+    (time) => { Times };
+    (number) => { Counts };
+    (u32) => { Numbers<UInt32Type> };
+    (u16) => { Numbers<UInt16Type> };
+    (u8) => { Numbers<UInt8Type> };
+    (i32) => { Numbers<Int32Type> };
+    (flag) => { Flags };
+    (name) => { Names };
+}
+
+macro_rules! define {
+    ($($(#[$doc:meta])+ $column:ident: $kind:ident,)*) => {
+        #[derive(Default)]
+        struct Columns {
+            $($column: column_type!($kind),)*
+        }
+
+        impl Columns {
+            fn fields() -> Vec<Field> {
+                vec![$(Field::new(
+                    stringify!($column),
+                    <column_type!($kind) as Column>::data_type(),
+                    true,
+                ),)*]
+            }
+
+            fn finish(
+                &mut self,
+                schema: SchemaRef,
+                rows: usize,
+            ) -> Result<RecordBatch, ArrowError> {
+                RecordBatch::try_new(schema, vec![$(self.$column.finish(rows)?,)*])
+            }
+        }
+    };
+}
+columns!(define);
+
+/// A batch that is being filled.
+pub(super) struct Batch {
+    schema: SchemaRef,
+    columns: Columns,
+    rows: usize,
+    /// The owners so far, by where they stand in memory.
+    owners: FxHashMap<*const Identity, Owner>,
+}
+
+/// An owner's texts. It is kept so that no other can take its place in memory.
+struct Owner {
+    who: Rc<Identity>,
+    comm: Key,
+    cmdline: Option<Key>,
+    cgroup: Option<Key>,
+    container: Option<(Key, Key, Option<Key>)>,
+    unit: Option<Key>,
+}
+
+impl Batch {
+    pub(super) fn new(metadata: [(String, String); 2]) -> Self {
+        let schema = Schema::new(Columns::fields()).with_metadata(HashMap::from(metadata));
+        Self {
+            schema: Arc::new(schema),
+            columns: Columns::default(),
+            rows: 0,
+            owners: FxHashMap::default(),
+        }
+    }
+
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.rows >= ROWS
+    }
+
+    /// Takes the rows; `None` when there are none.
+    pub(super) fn take(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        if self.rows == 0 {
+            return Ok(None);
+        }
+        let rows = std::mem::take(&mut self.rows);
+        self.owners.clear();
+        self.columns
+            .finish(Arc::clone(&self.schema), rows)
+            .map(Some)
+    }
+
+    /// A new row of a kind.
+    fn row(&mut self, event: &str, ts: Time) -> usize {
+        let row = self.rows;
+        self.rows += 1;
+        self.columns.event.put(row, event);
+        self.columns.ts.put(row, ts);
+        row
+    }
+
+    pub(super) fn start(&mut self, start: &Start) {
+        let row = self.row("start", start.ts);
+        self.columns.host.put(row, &start.host);
+        self.columns.kernel.put(row, &start.kernel);
+        self.columns.version.put(row, &start.version);
+        self.columns.schema.put(row, start.schema);
+    }
+
+    /// Rows after the start's: filters and hooks.
+    pub(super) fn filter(&mut self, ts: Time, filter: &str) {
+        let row = self.row("filter", ts);
+        self.columns.text.put(row, filter);
+    }
+
+    pub(super) fn attached(&mut self, ts: Time, hook: &str, rung: &str) {
+        let row = self.row("attached", ts);
+        self.columns.hook.put(row, hook);
+        self.columns.rung.put(row, rung);
+    }
+
+    pub(super) fn end(&mut self, end: &End) {
+        let row = self.row("end", end.ts);
+        self.columns.duration_us.put(row, end.duration_us);
+    }
+
+    pub(super) fn process(&mut self, ts: Time, process: &ProcessRow) {
+        let row = self.row("process", ts);
+        if let Some(who) = &process.who {
+            self.owner(row, who);
+        }
+        let (columns, totals) = (&mut self.columns, &process.totals);
+        columns.sockets.put(row, process.sockets);
+        columns.connections.put(row, totals.connections);
+        columns.connect_failed.put(row, totals.connect_failed);
+        columns.retransmit_segs.put(row, totals.retransmit_segs);
+        columns.resets_sent.put(row, totals.resets_sent);
+        columns.resets_received.put(row, totals.resets_received);
+        columns
+            .time_wait_overflow
+            .put(row, totals.time_wait_overflow);
+        columns.fd_exhausted.put(row, totals.fd_exhausted);
+        columns.lost.put(row, totals.lost);
+    }
+
+    pub(super) fn hook(&mut self, ts: Time, hook: &HookRow) {
+        let row = self.row("hook", ts);
+        let columns = &mut self.columns;
+        columns.hook.put(row, hook.hook.name());
+        columns.rung.put_some(row, hook.rung.as_deref());
+        columns.entered.put(row, hook.entered);
+        columns.skipped.put(row, hook.skipped);
+        columns.emitted.put(row, hook.emitted);
+        columns.filtered.put(row, hook.filtered);
+        columns.aggregated.put(row, hook.aggregated);
+        columns.lost_ring_full.put(row, hook.lost.ring_full);
+        columns.lost_map_full.put(row, hook.lost.map_full);
+    }
+
+    pub(super) fn fact(&mut self, fact: &Fact) {
+        let row = self.row("fact", fact.ts);
+        match fact.subject {
+            Subject::Machine => self.columns.fact.put(row, "machine"),
+            Subject::Namespace(netns) => {
+                self.columns.fact.put(row, "namespace");
+                self.columns.netns.put(row, netns);
+            }
+            Subject::Process(process) => {
+                self.columns.fact.put(row, "process");
+                self.columns.pid.put(row, process.pid);
+                self.columns.pid_start.put(row, process.start);
+            }
+            Subject::Listener { netns, local } => {
+                self.columns.fact.put(row, "listener");
+                self.columns.netns.put(row, netns);
+                self.local(row, local);
+            }
+            Subject::Connection { netns, ends } => {
+                self.columns.fact.put(row, "connection");
+                self.columns.netns.put(row, netns);
+                self.ends(row, &ends);
+            }
+        }
+        self.columns.name.put(row, &fact.name);
+        match &fact.value {
+            Value::Number(value) => self.columns.value.put_signed(row, *value),
+            Value::Text(text) => self.columns.text.put(row, text),
+        }
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        let row = self.row(event.detail.kind(), event.ts);
+        self.columns.conn_id.put_some(row, event.conn_id);
+        self.columns
+            .owner_source
+            .put(row, event.owner_source.name());
+        self.columns.netns.put_some(row, event.netns);
+        if let Some(who) = &event.owner {
+            self.owner(row, who);
+        }
+        if let Some(ends) = &event.ends {
+            self.ends(row, ends);
+        }
+        self.detail(row, &event.detail);
+    }
+
+    fn local(&mut self, row: usize, local: SocketAddr) {
+        let family = if local.is_ipv4() { "ipv4" } else { "ipv6" };
+        self.columns.family.put(row, family);
+        self.columns.laddr.put_address(row, local.ip());
+        self.columns.lport.put(row, local.port());
+    }
+
+    fn ends(&mut self, row: usize, ends: &Ends) {
+        self.local(row, ends.local);
+        if let Some(remote) = ends.remote {
+            self.columns.raddr.put_address(row, remote.ip());
+            self.columns.rport.put(row, remote.port());
+        }
+    }
+
+    fn owner(&mut self, row: usize, who: &Rc<Identity>) {
+        let columns = &mut self.columns;
+        let owner = self.owners.entry(Rc::as_ptr(who)).or_insert_with(|| Owner {
+            comm: columns.comm.key(&who.comm),
+            cmdline: who.cmdline().map(|cmdline| columns.cmdline.key(&cmdline)),
+            cgroup: who
+                .place
+                .path
+                .as_deref()
+                .map(|path| columns.cgroup.key(path)),
+            container: who.place.container.as_ref().map(|container| {
+                let pod_uid = container.pod_uid.as_deref();
+                (
+                    columns.container_runtime.key(&container.runtime),
+                    columns.container_id.key(&container.id),
+                    pod_uid.map(|pod_uid| columns.container_pod_uid.key(pod_uid)),
+                )
+            }),
+            unit: who.place.unit.as_deref().map(|unit| columns.unit.key(unit)),
+            who: Rc::clone(who),
+        });
+        columns.pid.put(row, owner.who.pid);
+        columns.pid_start.put(row, owner.who.start);
+        columns.uid.put_some(row, owner.who.uid);
+        columns.ppid.put(row, owner.who.ppid);
+        columns.comm.put_key(row, owner.comm);
+        if let Some(cmdline) = owner.cmdline {
+            columns.cmdline.put_key(row, cmdline);
+        }
+        if let Some(cgroup) = owner.cgroup {
+            columns.cgroup.put_key(row, cgroup);
+        }
+        if let Some((runtime, id, pod_uid)) = owner.container {
+            columns.container_runtime.put_key(row, runtime);
+            columns.container_id.put_key(row, id);
+            if let Some(pod_uid) = pod_uid {
+                columns.container_pod_uid.put_key(row, pod_uid);
+            }
+        }
+        if let Some(unit) = owner.unit {
+            columns.unit.put_key(row, unit);
+        }
+    }
+
+    fn detail(&mut self, row: usize, detail: &Detail) {
+        let columns = &mut self.columns;
+        match detail {
+            Detail::State {
+                old,
+                new,
+                in_old_us,
+            } => {
+                columns.old.put(row, old.name());
+                columns.new.put(row, new.name());
+                columns.in_old_us.put_some(row, *in_old_us);
+            }
+            Detail::Connection {
+                duration_us,
+                connect_us,
+                bytes_sent,
+                bytes_received,
+                segs_retrans,
+                srtt_us,
+                end,
+                errno,
+                role,
+                us_in_state,
+            } => {
+                columns.duration_us.put_some(row, *duration_us);
+                columns.connect_us.put_some(row, *connect_us);
+                columns.bytes_sent.put(row, *bytes_sent);
+                columns.bytes_received.put(row, *bytes_received);
+                columns.segs_retrans.put(row, *segs_retrans);
+                columns.srtt_us.put_some(row, *srtt_us);
+                columns.end.put(row, end.name());
+                if let Some(errno) = errno {
+                    columns.errno.put(row, &errno.to_string());
+                }
+                columns.role.put_some(row, role.map(|role| role.name()));
+                columns.us_in_state(row, us_in_state);
+            }
+            Detail::Retransmit {
+                cause,
+                segs,
+                seq,
+                backoff,
+                rto_us,
+                srtt_us,
+                unacked_bytes,
+                notsent_bytes,
+                err,
+            } => {
+                columns.cause.put(row, cause.name());
+                columns.segs.put(row, *segs);
+                columns.seq.put(row, *seq);
+                columns.backoff.put(row, *backoff);
+                columns.rto_us.put_some(row, *rto_us);
+                columns.srtt_us.put_some(row, *srtt_us);
+                columns.unacked_bytes.put(row, *unacked_bytes);
+                columns.notsent_bytes.put(row, *notsent_bytes);
+                columns.err.put(row, *err);
+            }
+            Detail::Reset { direction, reason } => {
+                columns.direction.put(row, direction.name());
+                columns.reason.put_some(row, reason.as_deref());
+            }
+            Detail::ConnectFailed {
+                errno,
+                syn_sent,
+                connect_us,
+            } => {
+                columns.errno.put(row, &errno.to_string());
+                columns.syn_sent.put(row, *syn_sent);
+                columns.connect_us.put_some(row, *connect_us);
+            }
+            Detail::TimeWaitOverflow {
+                tw_count,
+                tw_max,
+                inferred,
+                count,
+            } => {
+                columns.tw_count.put_some(row, *tw_count);
+                columns.tw_max.put_some(row, *tw_max);
+                columns.inferred.put(row, *inferred);
+                columns.count.put(row, *count);
+            }
+            Detail::FdExhausted {
+                errno,
+                syscall,
+                count,
+                open_fds,
+                limit_soft,
+                limit_hard,
+            } => {
+                columns.errno.put(row, &errno.to_string());
+                if let Some(syscall) = syscall {
+                    columns.syscall.put(row, &syscall.to_string());
+                }
+                columns.count.put(row, *count);
+                columns.open_fds.put_some(row, *open_fds);
+                columns.limit_soft.put_some(row, *limit_soft);
+                columns.limit_hard.put_some(row, *limit_hard);
+            }
+            Detail::Lost {
+                hook,
+                reason,
+                count,
+            } => {
+                columns.hook.put(row, hook.name());
+                columns.reason.put(row, reason.name());
+                columns.count.put(row, *count);
+            }
+        }
+    }
+}
+
+macro_rules! put_us_in_state {
+    ($($column:ident: $state:ident,)*) => {
+        impl Columns {
+            fn us_in_state(&mut self, row: usize, us: &UsInState) {
+                $(
+                    let us_in = us.0[$state as usize];
+                    if us_in != NO_TIME {
+                        self.$column.put(row, us_in);
+                    }
+                )*
+            }
+        }
+    };
+}
+us_in_state!(put_us_in_state);

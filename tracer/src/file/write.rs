@@ -1,0 +1,259 @@
+//! Writes a trace: rows are gathered here, compressed and written by a thread of its own.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::{
+    CompressionType,
+    writer::{IpcWriteOptions, StreamWriter},
+};
+use arrow_schema::{ArrowError, Schema};
+
+use super::{MADE_BY, VERSION, VERSION_KEY, batch::Batch};
+use crate::{
+    error::{Error, Result},
+    event::Event,
+    fact::Fact,
+    sink::Sink,
+    trace::frame::{End, Start, Sums},
+};
+
+/// Batches that may wait for the disk. When there are more, the trace's reader waits too; what then finds
+/// the kernel's buffers full is counted as lost.
+const WAITING: usize = 16;
+
+/// Writes a trace into a file. Rows reach the file when a batch is full and with every [`Sink::sums`], so
+/// that a crash loses no more than came since.
+pub struct Writer {
+    batch: Batch,
+    path: PathBuf,
+    thread: Option<(SyncSender<RecordBatch>, JoinHandle<io::Result<()>>)>,
+    written: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Makes the file, with mode 0600 as a trace holds addresses and command lines.
+    ///
+    /// # Errors
+    ///
+    /// When it exists and `force` is not given, or can't be made.
+    pub fn create(path: &Path, force: bool) -> Result<Self> {
+        let file = create(path, force)?;
+        let batch = Batch::new([
+            (VERSION_KEY.to_owned(), VERSION.to_string()),
+            (
+                MADE_BY.to_owned(),
+                format!("tcptrace {}", env!("CARGO_PKG_VERSION")),
+            ),
+        ]);
+        let written = Arc::new(AtomicU64::new(0));
+        let out = Counted {
+            file,
+            written: Arc::clone(&written),
+        };
+        let out = stream(out, batch.schema()).map_err(|error| broken(path, &io_error(error)))?;
+        let (sender, receiver) = sync_channel::<RecordBatch>(WAITING);
+        let thread = thread::Builder::new()
+            .name("trace-file".into())
+            .spawn(move || write_all(out, receiver.iter()))
+            .map_err(|error| broken(path, &error))?;
+        Ok(Self {
+            batch,
+            path: path.to_owned(),
+            thread: Some((sender, thread)),
+            written,
+        })
+    }
+
+    /// Bytes in the file.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    fn send_if_full(&mut self) -> io::Result<()> {
+        if self.batch.is_full() {
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let Some(batch) = self.batch.take().map_err(io_error)? else {
+            return Ok(());
+        };
+        match &self.thread {
+            Some((sender, _)) if sender.send(batch).is_ok() => Ok(()),
+            // The thread has ended before its time: it says why.
+            _ => self.close(),
+        }
+    }
+
+    /// Waits until everything is written.
+    fn close(&mut self) -> io::Result<()> {
+        let Some((sender, thread)) = self.thread.take() else {
+            return Ok(());
+        };
+        drop(sender);
+        let result = thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that writes it has failed")));
+        result.map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!(
+                    "{}: {error}; what was written before can be read",
+                    self.path.display()
+                ),
+            )
+        })
+    }
+}
+
+impl Sink for Writer {
+    fn start(&mut self, start: &Start) -> io::Result<()> {
+        self.batch.start(start);
+        for filter in &start.filters {
+            self.batch.filter(start.ts, filter);
+            self.send_if_full()?;
+        }
+        for hook in &start.hooks {
+            self.batch.attached(start.ts, &hook.hook, &hook.rung);
+            self.send_if_full()?;
+        }
+        self.send()
+    }
+
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.batch.event(event);
+        self.send_if_full()
+    }
+
+    fn fact(&mut self, fact: &Fact) -> io::Result<()> {
+        self.batch.fact(fact);
+        self.send_if_full()
+    }
+
+    fn sums(&mut self, sums: &Sums) -> io::Result<()> {
+        for row in &sums.processes {
+            self.batch.process(sums.ts, row);
+            self.send_if_full()?;
+        }
+        for row in &sums.hooks {
+            self.batch.hook(sums.ts, row);
+            self.send_if_full()?;
+        }
+        self.send()
+    }
+
+    fn end(&mut self, end: &End) -> io::Result<()> {
+        for row in &end.processes {
+            self.batch.process(end.ts, row);
+            self.send_if_full()?;
+        }
+        for row in &end.hooks {
+            self.batch.hook(end.ts, row);
+            self.send_if_full()?;
+        }
+        self.batch.end(end);
+        self.send()?;
+        self.close()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // A trace that did not end in order: what there is belongs into the file. Nobody is left to tell
+        // of a failure.
+        let _ = self.send();
+        let _ = self.close();
+    }
+}
+
+/// A file whose bytes are counted.
+struct Counted {
+    file: File,
+    written: Arc<AtomicU64>,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.written.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+type Stream = StreamWriter<BufWriter<Counted>>;
+
+fn stream(out: Counted, schema: &Schema) -> std::result::Result<Stream, ArrowError> {
+    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))?;
+    let out = BufWriter::with_capacity(256 << 10, out);
+    let mut stream = StreamWriter::try_new_with_options(out, schema, options)?;
+    stream.flush()?;
+    Ok(stream)
+}
+
+fn write_all(mut out: Stream, batches: impl Iterator<Item = RecordBatch>) -> io::Result<()> {
+    for batch in batches {
+        out.write(&batch).map_err(io_error)?;
+        out.flush().map_err(io_error)?;
+    }
+    out.finish().map_err(io_error)?;
+    out.flush().map_err(io_error)
+}
+
+fn io_error(error: ArrowError) -> io::Error {
+    match error {
+        ArrowError::IoError(_, error) => error,
+        error => io::Error::other(error),
+    }
+}
+
+fn broken(path: &Path, error: &io::Error) -> Error {
+    Error::from(anyhow::anyhow!("{}: {error}", path.display()))
+}
+
+/// An existing file is removed first and never written into: it may be a link, and its mode another.
+fn create(path: &Path, force: bool) -> Result<File> {
+    if force && let Ok(found) = fs::symlink_metadata(path) {
+        if !found.is_file() {
+            return Err(Error::usage(
+                format!("{} is not a plain file", path.display()),
+                "--force replaces a file; name another",
+            ));
+        }
+        fs::remove_file(path).map_err(|error| broken(path, &error))?;
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::usage(
+                format!("{} exists", path.display()),
+                "name another file, or replace it with --force",
+            ),
+            _ => broken(path, &error),
+        })
+}
