@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tcptrace_tests::{Netns, Trace, Traffic, need_program, require_root, tcptrace, tcptrace_path};
 use tempfile::TempDir;
 
-const NEEDED: [&str; 3] = ["CAP_BPF", "CAP_PERFMON", "CAP_DAC_READ_SEARCH"];
+const NEEDED: [&str; 2] = ["CAP_BPF", "CAP_PERFMON"];
 
 /// The binary where another user can reach it: not in the build folder.
 struct ForAll(TempDir);
@@ -208,18 +208,25 @@ fn a_missing_capability_is_named() {
     }
 }
 
-/// Another user with exactly what is needed.
+/// Another user with exactly what is needed: where functions can be hooked, nothing of tracefs.
 #[test]
 fn the_needed_capabilities_are_enough() {
+    let (capabilities, numbers) = if Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+        ("-all,+bpf,+perfmon", "000000c000000000")
+    } else {
+        ("-all,+bpf,+perfmon,+dac_read_search", "000000c000000004")
+    };
     let netns = Netns::new();
     // Up to 5.10 maps count against it, and raising it takes CAP_SYS_RESOURCE. Elsewhere nothing depends on it.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     // Tracefs is mounted by who may.
     Trace::start(&netns, &[]).stop();
     let binary = ForAll::new();
-    let mut command = as_nobody(&binary, "-all,+bpf,+perfmon,+dac_read_search");
+    let mut command = as_nobody(&binary, capabilities);
     command.args([
         "watch",
+        "--attach",
+        "auto",
         "--format",
         "json",
         "--netns",
@@ -230,8 +237,8 @@ fn the_needed_capabilities_are_enough() {
     let effective = status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:\t"));
-    // 39, 38 and 2.
-    assert_eq!(effective, Some("000000c000000004"), "{status}");
+    // 39 and 38, and 2.
+    assert_eq!(effective, Some(numbers), "{status}");
     let mut client = Traffic::start(&netns);
     assert_eq!(client.error("connect 127.0.0.1:4"), "ECONNREFUSED");
     trace.wait_for("the refused connect", |events| {
@@ -240,4 +247,24 @@ fn the_needed_capabilities_are_enough() {
     let ended = trace.stop();
     let failed = ended.of("connect_failed");
     assert_eq!(failed[0].num("pid"), i64::from(client.pid()));
+}
+
+/// Classic tracepoints are named in tracefs, which root reads without any capability, and others with one.
+#[test]
+fn tracefs_takes_root_or_a_capability() {
+    const WATCH: [&str; 5] = ["watch", "--attach", "tracepoint", "--duration", "1s"];
+    let without = "-dac_read_search,-dac_override";
+    let output = Command::new(need_program("setpriv", "util-linux"))
+        .args(["--bounding-set", without, "--inh-caps", without])
+        .arg(tcptrace_path())
+        .args(WATCH)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let binary = ForAll::new();
+    let mut command = as_nobody(&binary, "-all,+bpf,+perfmon");
+    let output = command.args(WATCH).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("CAP_DAC_READ_SEARCH"), "{said}");
 }

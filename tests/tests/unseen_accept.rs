@@ -37,8 +37,11 @@ impl Server {
         }
     }
 
+    /// Whether an event is of a connection at the server's port: a listener may reset what is none any more.
     fn is_of_it(&self, event: &Event) -> bool {
-        event.kind() != "lost" && event.num("lport") == self.port as i64
+        event.kind() != "lost"
+            && event.num("lport") == self.port as i64
+            && !event.field("conn_id").is_null()
     }
 }
 

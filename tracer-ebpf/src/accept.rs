@@ -116,6 +116,7 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
                     conn::count_unseen(-1);
                 }
                 if known.is_some() || !conn::is_held((*conn).owner_source) {
+                    (*conn).flags |= flag::PASSIVE;
                     conn::own(conn, &owner, OwnerSource::Accept);
                 } else {
                     // It turns out to have a holder, so it was passed on.

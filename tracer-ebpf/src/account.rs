@@ -51,10 +51,7 @@ pub(crate) fn leave(hook: Hook, outcome: Outcome) {
 /// kernel skips a program that interrupts itself.
 #[inline(always)]
 unsafe fn bump(hook: Hook, to: *mut u64) {
-    let has_one_writer = matches!(
-        hook,
-        Hook::State | Hook::Connection | Hook::Destroy | Hook::Accept
-    );
+    let has_one_writer = matches!(hook, Hook::State | Hook::Destroy | Hook::Accept);
     // SAFETY: guaranteed by the caller.
     unsafe {
         if has_one_writer && config!(guarded, u32) == 1 {

@@ -4,7 +4,7 @@ use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
 use tracer_common::{
-    conn::{Conn, OwnerSource, flag},
+    conn::{Conn, OwnerSource},
     hook::Hook,
     process::{self as shared, ProcessKey},
     tcp::state,
@@ -16,6 +16,7 @@ use crate::{
     maps::{CONNS, COOKIES, PROCESSES, config, field},
     process,
     sock::{Sock, probe, tcp_of_file},
+    state::let_go,
 };
 
 /// What `iter/task_file` passes, `kernel/bpf/task_iter.c: struct bpf_iter__task_file`; each member is
@@ -145,7 +146,8 @@ pub(crate) fn renew(conn: *mut Conn, sk: u64) {
 }
 
 /// `net/ipv4/tcp_ipv4.c: tcp_v4_destroy_sock`. Prototype on 5.10 to 7.3: `(struct sock *)`. Frees what
-/// is kept of a socket that closed while a descriptor stood for it, or whose close was skipped.
+/// is kept of a socket that closed while a descriptor stood for it, or whose close was skipped: that is told
+/// now.
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 pub(crate) fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
     let Some(sk) = Sock::from_arg(ctx.arg(0)) else {
@@ -157,14 +159,9 @@ pub(crate) fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
     account::enter(Hook::Destroy);
     // SAFETY: `conn` points into the map.
     unsafe {
-        if (*conn).state != state::CLOSE && (*conn).state != state::TIME_WAIT {
-            if (*conn).state == state::LISTEN {
-                conn::unlisten(&(*conn).tuple);
-            } else if (*conn).flags & flag::FAILED_SILENTLY == 0 {
-                // SAFETY: no argument, no precondition.
-                conn::settle(conn, sk.addr(), bpf_ktime_get_boot_ns());
-            }
-            process::let_go(&(*conn).owner, false, conn::is_held((*conn).owner_source));
+        let last = (*conn).state;
+        if last != state::CLOSE && last != state::TIME_WAIT {
+            let_go(sk, conn, last, bpf_ktime_get_boot_ns());
         }
     }
     let _ = CONNS.remove(&sk.addr());

@@ -75,19 +75,12 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
         if (*conn).flags & flag::UNSEEN != 0 && is_let_go(sk, old, new) {
             closed_by_holder(conn, now);
         }
-        let (shown, fate) = if new == CLOSE && (old == FIN_WAIT2 || old == CLOSING) {
-            let fate = time_wait::fate(sk, conn);
-            (
-                if matches!(fate, Fate::TimeWait) {
-                    TIME_WAIT
-                } else {
-                    CLOSE
-                },
-                fate,
-            )
+        let fate = if new == CLOSE {
+            fate(sk, conn, old)
         } else {
-            (new, Fate::Closed)
+            Fate::CLOSED
         };
+        let shown = shown(new, fate);
         let in_old = step(conn, old, shown, now);
         if new == ESTABLISHED && old == SYN_RECV && (*conn).segs_retrans == 0 {
             // A child starts with the retransmits of its SYN-ACK, which were counted as such:
@@ -190,6 +183,42 @@ fn born(sk: Sock, new: u8, id: u64, owner: &ProcessKey, now: u64) -> *mut Conn {
     conn
 }
 
+/// What became of a socket that leaves `old` for CLOSE.
+#[inline(always)]
+unsafe fn fate(sk: Sock, conn: *const Conn, old: u8) -> Fate {
+    if old == FIN_WAIT2 || old == CLOSING {
+        // SAFETY: guaranteed by the caller.
+        unsafe { time_wait::fate(sk, conn) }
+    } else {
+        Fate::CLOSED
+    }
+}
+
+/// The state as it is told.
+#[inline(always)]
+fn shown(new: u8, fate: Fate) -> u8 {
+    if fate.end == time_wait::End::TimeWait {
+        TIME_WAIT
+    } else {
+        new
+    }
+}
+
+/// Closes an entry whose socket is freed though no change to CLOSE was seen.
+///
+/// # Safety
+///
+/// `conn` points into the map and belongs to `sk`.
+#[inline(always)]
+pub(crate) unsafe fn let_go(sk: Sock, conn: *mut Conn, last: u8, now: u64) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let fate = fate(sk, conn, last);
+        step(conn, last, shown(CLOSE, fate), now);
+        closed(sk, conn, last, fate, now);
+    }
+}
+
 /// Moves the entry into its new state. Returns the time spent in the old one, ns.
 #[inline(always)]
 unsafe fn step(conn: *mut Conn, old: u8, new: u8, now: u64) -> u64 {
@@ -247,14 +276,9 @@ unsafe fn closed(sk: Sock, conn: *mut Conn, old: u8, fate: Fate, now: u64) {
             if old == SYN_SENT && err != 0 {
                 connect_failed(conn, err, now);
             }
-            let end = end(conn, old, err, &fate);
-            if let Fate::Overflow {
-                count,
-                max,
-                is_inferred,
-            } = fate
-            {
-                time_wait::overflow(conn, count, max, is_inferred, now);
+            let end = end(conn, old, err, fate);
+            if fate.is_overflow() {
+                time_wait::overflow(conn, fate, now);
             }
             is_counted = filter::passes(&(*conn).owner, &(*conn).tuple);
             account::enter(Hook::Connection);
@@ -318,10 +342,10 @@ unsafe fn tell_connect_failed(conn: *const Conn, err: i32, now: u64) -> Outcome 
 
 /// How a connection ended, from its last state, its error and what was seen of it.
 #[inline(always)]
-unsafe fn end(conn: *const Conn, old: u8, err: i32, fate: &Fate) -> End {
+unsafe fn end(conn: *const Conn, old: u8, err: i32, fate: Fate) -> End {
     // SAFETY: guaranteed by the caller.
     let flags = unsafe { (*conn).flags };
-    if matches!(fate, Fate::Overflow { .. }) {
+    if fate.is_overflow() {
         return End::TimeWaitOverflow;
     }
     if old == SYN_SENT && err == errno::ECONNREFUSED {
@@ -336,7 +360,7 @@ unsafe fn end(conn: *const Conn, old: u8, err: i32, fate: &Fate) -> End {
     if err != 0 {
         return End::Failed;
     }
-    if matches!(fate, Fate::TimeWait) || old == LAST_ACK || old == SYN_SENT {
+    if fate.end == time_wait::End::TimeWait || old == LAST_ACK || old == SYN_SENT {
         return if flags & flag::CLOSED_REMOTE != 0 {
             End::ClosedRemote
         } else {

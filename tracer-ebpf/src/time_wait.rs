@@ -28,17 +28,46 @@ use crate::{
 const LONGEST_CHAIN: u32 = 32;
 
 /// What became of it.
-pub(crate) enum Fate {
-    /// It entered the time-wait table.
-    TimeWait,
-    /// The table was full: sockets in it, what it may hold, whether that is inferred.
-    Overflow {
-        count: u32,
-        max: u32,
-        is_inferred: bool,
-    },
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
     /// It is closed: a reset, an abort, a timeout of FIN_WAIT2.
     Closed,
+    /// It entered the time-wait table.
+    TimeWait,
+    /// The table was full, says the function.
+    Refused,
+    /// The table must have been full.
+    Overflow,
+}
+
+/// What became of it, and the table it met. The numbers stand beside the end, not inside it: the compiler
+/// would copy them where there are none, and the verifier refuses that.
+#[derive(Clone, Copy)]
+pub(crate) struct Fate {
+    pub(crate) end: End,
+    /// Sockets in the table.
+    count: u32,
+    /// How many it may hold.
+    max: u32,
+}
+
+impl Fate {
+    /// Of a socket that needs no time-wait.
+    pub(crate) const CLOSED: Self = Self::of(End::Closed);
+
+    const fn of(end: End) -> Self {
+        Self {
+            end,
+            count: 0,
+            max: 0,
+        }
+    }
+
+    /// Whether the socket found the table full.
+    #[inline(always)]
+    pub(crate) fn is_overflow(self) -> bool {
+        matches!(self.end, End::Refused | End::Overflow)
+    }
 }
 
 /// Tells the fate: `net/ipv4/tcp_minisocks.c: tcp_time_wait` asks for a time-wait socket
@@ -53,36 +82,33 @@ pub(crate) unsafe fn fate(sk: Sock, conn: *const Conn) -> Fate {
     // SAFETY: guaranteed by the caller.
     let (flags, tuple) = unsafe { ((*conn).flags, &(*conn).tuple) };
     if flags & flag::TIME_WAIT != 0 {
-        return Fate::TimeWait;
+        return Fate::of(End::TimeWait);
     }
     if flags & flag::TIME_WAIT_REFUSED != 0 {
         let (count, max) = table(sk);
-        return Fate::Overflow {
+        return Fate {
+            end: End::Refused,
             count,
             max,
-            is_inferred: false,
         };
     }
     // SAFETY: a plain read of a map's value.
     if TW_EXACT.get(0).is_some_and(|is_exact| *is_exact == 1) {
-        return Fate::Closed;
+        return Fate::CLOSED;
     }
     if sk.err() != 0 || field!(hashinfo) == MISSING || field!(tw_max) == MISSING {
-        return Fate::Closed;
+        return Fate::CLOSED;
     }
     if is_in_table(sk, tuple) {
-        return Fate::TimeWait;
+        return Fate::of(End::TimeWait);
     }
     let (count, max) = table(sk);
-    if count >= max {
-        Fate::Overflow {
-            count,
-            max,
-            is_inferred: true,
-        }
+    let end = if count >= max {
+        End::Overflow
     } else {
-        Fate::Closed
-    }
+        End::Closed
+    };
+    Fate { end, count, max }
 }
 
 /// Sockets in the time-wait table of the socket's namespace, and how many it may hold.
@@ -181,21 +207,15 @@ fn allocated(sk: u64, socket: u64) {
 ///
 /// `conn` points into the map.
 #[inline(always)]
-pub(crate) unsafe fn overflow(
-    conn: *const Conn,
-    count: u32,
-    max: u32,
-    is_inferred: bool,
-    now: u64,
-) {
+pub(crate) unsafe fn overflow(conn: *const Conn, fate: Fate, now: u64) {
     account::enter(Hook::TimeWaitOverflow);
     // SAFETY: guaranteed by the caller.
-    let outcome = unsafe { tell(conn, count, max, is_inferred, now) };
+    let outcome = unsafe { tell(conn, fate, now) };
     account::leave(Hook::TimeWaitOverflow, outcome);
 }
 
 #[inline(always)]
-unsafe fn tell(conn: *const Conn, count: u32, max: u32, is_inferred: bool, now: u64) -> Outcome {
+unsafe fn tell(conn: *const Conn, fate: Fate, now: u64) -> Outcome {
     // SAFETY: guaranteed by the caller.
     let (owner, tuple) = unsafe { (&(*conn).owner, &(*conn).tuple) };
     if !filter::passes(owner, tuple) {
@@ -221,9 +241,9 @@ unsafe fn tell(conn: *const Conn, count: u32, max: u32, is_inferred: bool, now: 
         unsafe {
             emit::head(&raw mut (*to).head, Kind::TimeWaitOverflow, now, conn);
             (*to).total = total;
-            (*to).tw_count = count;
-            (*to).tw_max = max;
-            (*to).inferred = u8::from(is_inferred);
+            (*to).tw_count = fate.count;
+            (*to).tw_max = fate.max;
+            (*to).inferred = u8::from(fate.end == End::Overflow);
             (*to).pad = [0; 7];
         }
     })

@@ -1,6 +1,6 @@
 //! Climbs the attach ladder: each moment gets the best rung that the kernel takes, found by trying.
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use aya::{
     Btf, Ebpf,
@@ -103,6 +103,9 @@ impl Climber<'_> {
 
     fn attach(&mut self, hooked: &Hooked) -> std::result::Result<(), String> {
         self.check(hooked.attach)?;
+        if matches!(hooked.attach, Attach::SyscallExits { .. }) {
+            reach_tracefs()?;
+        }
         self.try_attach(hooked)
             .map_err(|error| format!("{}: {}", hooked.program, explain(&error, self.is_verbose)))
     }
@@ -157,8 +160,9 @@ impl Climber<'_> {
                     match program.attach("syscalls", &format!("sys_exit_{call}")) {
                         // This kernel or this architecture has no such call.
                         Err(ProgramError::TracePointError(TracePointError::FileError {
+                            io_error,
                             ..
-                        })) => {}
+                        })) if io_error.kind() == ErrorKind::NotFound => {}
                         result => {
                             result?;
                         }
@@ -196,19 +200,24 @@ fn explain(error: &ProgramError, is_verbose: bool) -> String {
         ProgramError::KProbeError(KProbeError::FileError { filename, io_error }) => {
             format!("{}: {io_error}", filename.display())
         }
+        ProgramError::TracePointError(TracePointError::FileError { filename, io_error }) => {
+            format!("{}: {io_error}; {TO_READ_TRACEFS}", filename.display())
+        }
         ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
         error => error.to_string(),
     }
 }
 
-/// Mounts tracefs where systemd would have, unless it is there: classic tracepoints are named in it.
-pub(super) fn mount_tracefs() -> Result<()> {
+/// Sees to it that classic tracepoints can be named: mounts tracefs where systemd would have, unless it is
+/// there.
+fn reach_tracefs() -> std::result::Result<(), String> {
     const AT: &str = "/sys/kernel/tracing";
-    let is_there = [AT, "/sys/kernel/debug/tracing"]
-        .iter()
-        .any(|path| Path::new(path).join("events").exists());
-    if is_there {
-        return Ok(());
+    for place in [AT, "/sys/kernel/debug/tracing"] {
+        match Path::new(place).join("events").try_exists() {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => return Err(format!("{place}: {error}; {TO_READ_TRACEFS}")),
+        }
     }
     nix::mount::mount(
         Some("tracefs"),
@@ -218,9 +227,12 @@ pub(super) fn mount_tracefs() -> Result<()> {
         None::<&str>,
     )
     .map_err(|error| {
-        Error::unsupported(
-            format!("tracefs is not mounted, and can't be mounted at {AT}: {error}"),
-            "mount it from the host, or run where CAP_SYS_ADMIN is held",
+        format!(
+            "tracefs is not mounted, and can't be mounted at {AT} ({error}): mount it from the host, or run where \
+             CAP_SYS_ADMIN is held"
         )
     })
 }
+
+/// Root owns it.
+const TO_READ_TRACEFS: &str = "reading tracefs takes root, or CAP_DAC_READ_SEARCH";

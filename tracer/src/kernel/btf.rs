@@ -8,6 +8,14 @@ use tracer_common::fields::{Field, Fields, MISSING};
 use super::prototype::prototype;
 use crate::error::{Error, Result};
 
+/// `include/uapi/linux/bpf.h: struct bpf_link_info`, from 6.7.
+const PROBE_MISSED: Field = Field {
+    name: "kretprobe_missed",
+    of: "bpf_link_info",
+    paths: &["perf_event.kprobe.missed"],
+    switches_off: Some("on the rung `kprobe`: how often a probe missed"),
+};
+
 /// Where the kernel shows its BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -93,10 +101,16 @@ impl KernelTypes {
     pub fn switched_off(&self) -> BTreeMap<&'static str, &'static str> {
         Fields::ALL
             .iter()
+            .chain([&PROBE_MISSED])
             .filter_map(|field| Some((field, field.switches_off?)))
             .filter(|(field, effect)| !effect.is_empty() && self.offset(field).is_none())
             .map(|(field, effect)| (field.name, effect))
             .collect()
+    }
+
+    /// Where the kernel's answer about a probe's link tells how often the probe missed.
+    pub(super) fn missed_by_probe(&self) -> Option<u32> {
+        self.offset(&PROBE_MISSED)
     }
 
     fn offset(&self, field: &Field) -> Option<u32> {

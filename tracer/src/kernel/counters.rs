@@ -15,8 +15,10 @@ pub struct HookRow {
     pub rung: Option<Cow<'static, str>>,
     /// Runs that found their subject.
     pub entered: u64,
-    /// Runs that the kernel left out: the program was running on that CPU already.
+    /// Runs that the kernel left out: the program was running on that CPU already, or a probe missed.
     pub skipped: u64,
+    /// Of those skipped: what probes missed.
+    pub missed: u64,
     /// Records sent.
     pub emitted: u64,
     /// Kept out by a filter.
@@ -37,12 +39,12 @@ pub struct Lost {
 }
 
 impl HookRow {
-    /// From what the kernel counted.
+    /// From what the kernel counted: runs skipped for recursion and missed by probes, and the hook's own row.
     #[must_use]
     pub const fn new(
         hook: Hook,
         rung: Option<&'static str>,
-        skipped: u64,
+        (recursions, missed): (u64, u64),
         counters: &Counters,
     ) -> Self {
         Self {
@@ -52,7 +54,8 @@ impl HookRow {
                 None => None,
             },
             entered: counters.entered,
-            skipped,
+            skipped: recursions + missed,
+            missed,
             emitted: counters.emitted,
             filtered: counters.filtered,
             aggregated: counters.aggregated,

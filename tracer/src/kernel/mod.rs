@@ -14,6 +14,7 @@ mod load;
 pub mod lockdown;
 pub mod netns;
 pub mod netstat;
+mod misses;
 mod object;
 mod prototype;
 mod ring;

@@ -17,13 +17,14 @@ use tracer_common::{
 };
 
 use super::{
-    attach::{Attached, Climber, mount_tracefs},
+    attach::{Attached, Climber},
     btf::KernelTypes,
     caps,
     filters::Filters,
     ladder::{LADDER, Means},
     load::{config, fill_filters, load, map, take_ring},
     lockdown,
+    misses::Probes,
     ring::Rings,
     scan, sock_diag,
 };
@@ -58,6 +59,7 @@ pub struct Session {
     pub(super) ebpf: Ebpf,
     rings: Rings,
     pub(super) attached: Vec<Attached>,
+    pub(super) probes: Probes,
     /// Where sock_diag finds the sockets that exist: what it is to let in.
     by_sock_diag: Option<Filters>,
     /// Processes that it found and that nobody has asked for yet.
@@ -85,7 +87,6 @@ impl Session {
             .context("the kernel's types can't be read")?;
 
         let mut ebpf = load(&btf, &fields, &config, options)?;
-        mount_tracefs()?;
         let climb = |ebpf: &mut Ebpf, step| {
             let mut climber = Climber {
                 ebpf,
@@ -138,6 +139,7 @@ impl Session {
             .set(0, u32::from(is_exact), 0)
             .context("map TW_EXACT")?;
         let mut session = Self {
+            probes: Probes::of(&ebpf, &attached, types.missed_by_probe()),
             ebpf,
             rings,
             attached,

@@ -1,15 +1,9 @@
 //! What the kernel programs have counted: the maps that a running trace reads.
 
-use std::{
-    fs,
-    os::fd::{AsRawFd as _, RawFd},
-};
-
 use anyhow::Context as _;
 use aya::{
     Ebpf,
     maps::{Array, HashMap, PerCpuArray},
-    programs::Program,
 };
 use tracer_common::{
     hook::{Counters, Hook},
@@ -17,7 +11,7 @@ use tracer_common::{
     storm::{FdKey, Storm, TwKey},
 };
 
-use super::{counters::HookRow, load::map, session::Session};
+use super::{counters::HookRow, load::map, misses, session::Session};
 
 impl Session {
     /// Each hook's counters, summed over CPUs, and what the kernel skipped.
@@ -36,36 +30,16 @@ impl Session {
                 .iter()
                 .fold(Counters::default(), |sum, cpu| sum.plus(cpu));
             let attached = self.attached.iter().find(|attached| attached.hook == hook);
-            let skipped = attached.map_or(0, |attached| {
-                let programs = attached.rung.programs.iter();
-                programs.map(|hooked| self.skipped(hooked.program)).sum()
+            let skipped = attached.map_or((0, 0), |attached| {
+                (
+                    misses::recursions(&self.ebpf, attached.rung),
+                    self.probes.missed(hook),
+                )
             });
             let rung = attached.map(|attached| attached.rung.name);
             result.push(HookRow::new(hook, rung, skipped, &counters));
         }
         Ok(result)
-    }
-
-    /// `bpf_prog_info.recursion_misses`, as fdinfo shows it; 0 before 5.12, which skips nothing.
-    fn skipped(&self, program: &str) -> u64 {
-        let fd = match self.ebpf.program(program) {
-            Some(Program::BtfTracePoint(program)) => program.fd().map(|fd| fd.as_fd_raw()),
-            Some(Program::TracePoint(program)) => program.fd().map(|fd| fd.as_fd_raw()),
-            Some(Program::FEntry(program)) => program.fd().map(|fd| fd.as_fd_raw()),
-            Some(Program::FExit(program)) => program.fd().map(|fd| fd.as_fd_raw()),
-            Some(Program::KProbe(program)) => program.fd().map(|fd| fd.as_fd_raw()),
-            Some(Program::Iter(program)) => program.fd().map(|fd| fd.as_fd_raw()),
-            _ => return 0,
-        };
-        let Ok(fd) = fd else { return 0 };
-        fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))
-            .ok()
-            .and_then(|text| {
-                text.lines()
-                    .find_map(|line| line.strip_prefix("recursion_misses:"))
-                    .and_then(|number| number.trim().parse().ok())
-            })
-            .unwrap_or(0)
     }
 
     /// The processes that the kernel programs know.
@@ -120,17 +94,6 @@ impl Session {
     /// When the map can't be read.
     pub fn tw_storms(&mut self) -> anyhow::Result<Vec<(TwKey, Storm)>> {
         entries(&mut self.ebpf, "TW_STORMS")
-    }
-}
-
-/// The raw number of a program's descriptor.
-trait AsFdRaw {
-    fn as_fd_raw(&self) -> RawFd;
-}
-
-impl<T: std::os::fd::AsFd> AsFdRaw for T {
-    fn as_fd_raw(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
     }
 }
 

@@ -63,8 +63,13 @@ impl Trace {
                 ),
                 (
                     LostReason::Recursion,
-                    row.skipped,
-                    before.map_or(0, |row| row.skipped),
+                    row.skipped - row.missed,
+                    before.map_or(0, |row| row.skipped - row.missed),
+                ),
+                (
+                    LostReason::KretprobeMissed,
+                    row.missed,
+                    before.map_or(0, |row| row.missed),
                 ),
             ];
             for (reason, count, before) in terms {
