@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, PerCpuArray},
+    maps::{Array, HashMap, MapData, PerCpuArray},
 };
 use tracer_common::{
     hook::{Counters, Hook},
@@ -25,10 +25,7 @@ impl Session {
         )?;
         let mut result = Vec::new();
         for hook in Hook::ALL {
-            let counters = rows
-                .get(&(hook as u32), 0)?
-                .iter()
-                .fold(Counters::default(), |sum, cpu| sum.plus(cpu));
+            let counters = row(&rows, hook)?;
             let attached = self.attached.iter().find(|attached| attached.hook == hook);
             let skipped = attached.map_or((0, 0), |attached| {
                 (
@@ -95,6 +92,23 @@ impl Session {
     pub fn tw_storms(&mut self) -> anyhow::Result<Vec<(TwKey, Storm)>> {
         entries(&mut self.ebpf, "TW_STORMS")
     }
+}
+
+/// A hook's counters, summed over CPUs. A run that is under way has entered and not left yet: the row is
+/// read again then, as often as it takes on a busy machine and not forever.
+fn row(rows: &PerCpuArray<&MapData, Counters>, hook: Hook) -> anyhow::Result<Counters> {
+    const TRIES: usize = 100;
+    let mut row = Counters::default();
+    for _ in 0..TRIES {
+        let cpus = rows.get(&(hook as u32), 0)?;
+        row = cpus
+            .iter()
+            .fold(Counters::default(), |sum, cpu| sum.plus(cpu));
+        if row.balanced() {
+            break;
+        }
+    }
+    Ok(row)
 }
 
 fn entries<K: aya::Pod, V: aya::Pod>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Vec<(K, V)>> {
