@@ -19,6 +19,7 @@ pub mod storm;
 pub mod time;
 
 pub mod aggregate;
+pub mod diagnose;
 
 pub mod error;
 pub mod file;

@@ -45,6 +45,8 @@ pub struct Connection {
     pub srtt_us: Option<u32>,
     /// Bytes sent and not acknowledged, at its last retransmit.
     pub unacked_bytes: u32,
+    /// What the local stack said to its last retransmit: 0, or a negative error number.
+    pub err: i32,
     /// Resets sent.
     pub resets_sent: u32,
     /// Resets received.
@@ -60,10 +62,14 @@ pub struct Stall {
     pub seq: u32,
     /// When it was first sent again.
     pub first: Time,
+    /// When the timer first expired: a tail-loss probe may come before.
+    pub first_timeout: Option<Time>,
     /// When it was last sent again.
     pub last: Time,
     /// How often.
     pub repeats: u32,
+    /// Of those, how often because the timer expired.
+    pub timeouts: u32,
     /// Exponent of the back-off at the last.
     pub backoff: u8,
     /// The retransmission timeout that was set at the last, us.
@@ -121,6 +127,7 @@ impl Connections {
                 stall: None,
                 srtt_us: None,
                 unacked_bytes: 0,
+                err: 0,
                 resets_sent: 0,
                 resets_received: 0,
                 end: None,
@@ -159,11 +166,13 @@ impl Connection {
                 rto_us,
                 srtt_us,
                 unacked_bytes,
+                err,
                 ..
             } => {
                 *self.segs.entry(cause).or_default() += u64::from(segs);
                 self.srtt_us = srtt_us.or(self.srtt_us);
                 self.unacked_bytes = unacked_bytes;
+                self.err = err;
                 self.stall(event.ts, cause, seq, backoff, rto_us);
             }
             Detail::Reset { direction, .. } => match direction {
@@ -184,10 +193,17 @@ impl Connection {
     }
 
     fn stall(&mut self, ts: Time, cause: Cause, seq: u32, backoff: u8, rto_us: Option<u64>) {
-        if !matches!(cause, Cause::Rto | Cause::Tlp | Cause::Syn) {
-            self.stall = None;
-            return;
+        match cause {
+            Cause::Rto | Cause::Tlp | Cause::Syn => {}
+            // Says nothing about this direction, or nothing at all.
+            Cause::Synack | Cause::Unknown => return,
+            // Acknowledgements come in.
+            Cause::Fast | Cause::LossRecovery | Cause::Pmtu => {
+                self.stall = None;
+                return;
+            }
         }
+        let is_timeout = cause != Cause::Tlp;
         match &mut self.stall {
             // A tail-loss probe may send the last segment, the timer the first: the same stretch as long
             // as the back-off does not start anew.
@@ -197,13 +213,17 @@ impl Connection {
                 stall.repeats += 1;
                 stall.backoff = backoff;
                 stall.rto_us = rto_us;
+                stall.timeouts += u32::from(is_timeout);
+                stall.first_timeout = stall.first_timeout.or(is_timeout.then_some(ts));
             }
             stall => {
                 *stall = Some(Stall {
                     seq,
                     first: ts,
+                    first_timeout: is_timeout.then_some(ts),
                     last: ts,
                     repeats: 1,
+                    timeouts: u32::from(is_timeout),
                     backoff,
                     rto_us,
                 });

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use tracer_common::{
     conn::OwnerSource,
     record::{Cause, End},
+    tcp,
 };
 
 use crate::{
@@ -84,6 +85,11 @@ pub struct Flow {
     pub failed_unsent: u64,
     /// When they failed.
     pub failures: Failures,
+    /// The longest time in which every connect was refused.
+    pub refused: Streak,
+    refusing: Streak,
+    /// The end of the latest connection that was established.
+    pub last_established: Option<Time>,
     /// Segments sent again, by cause.
     pub retransmits: BTreeMap<Cause, u64>,
     /// Resets sent.
@@ -109,6 +115,9 @@ impl Flow {
             failed: BTreeMap::new(),
             failed_unsent: 0,
             failures: Failures::new(),
+            refused: Streak::NONE,
+            refusing: Streak::NONE,
+            last_established: None,
             retransmits: BTreeMap::new(),
             resets_sent: 0,
             resets_received: 0,
@@ -128,8 +137,13 @@ impl Flow {
                 bytes_sent,
                 bytes_received,
                 srtt_us,
+                connect_us,
                 ..
             } => {
+                if connect_us.is_some() {
+                    self.refusing = Streak::NONE;
+                    self.last_established = self.last_established.max(Some(event.ts));
+                }
                 *self.ends.entry(end).or_default() += 1;
                 self.bytes_sent += bytes_sent;
                 self.bytes_received += bytes_received;
@@ -141,6 +155,12 @@ impl Flow {
                 *self.failed.entry(errno).or_default() += 1;
                 self.failed_unsent += u64::from(!syn_sent);
                 self.failures.add(event.ts);
+                if errno == Errno(tcp::errno::ECONNREFUSED) {
+                    self.refusing.add(event.ts);
+                    if self.refusing.lasted() >= self.refused.lasted() {
+                        self.refused = self.refusing;
+                    }
+                }
             }
             Detail::Retransmit {
                 cause,
@@ -176,6 +196,47 @@ impl Flow {
     #[must_use]
     pub fn segs(&self) -> u64 {
         self.retransmits.values().sum()
+    }
+}
+
+/// Failures with no success between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streak {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: Time,
+    /// The last of them.
+    pub last: Time,
+}
+
+/// After so long without an attempt a new streak begins, ns: clients that back off do not wait longer.
+const PAUSE: u64 = 180_000_000_000;
+
+impl Streak {
+    /// No failure.
+    pub const NONE: Self = Self {
+        count: 0,
+        first: Time(0),
+        last: Time(0),
+    };
+
+    /// From the first to the last, ns.
+    #[must_use]
+    pub const fn lasted(&self) -> u64 {
+        self.last.since(self.first)
+    }
+
+    fn add(&mut self, ts: Time) {
+        if self.count == 0 || ts.since(self.last) > PAUSE {
+            *self = Self {
+                count: 0,
+                first: ts,
+                last: ts,
+            };
+        }
+        self.count += 1;
+        self.last = self.last.max(ts);
     }
 }
 

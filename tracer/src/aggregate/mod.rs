@@ -15,8 +15,8 @@ use rustc_hash::FxHashMap;
 use tracer_common::hook::Hook;
 
 pub use self::{
-    connection::{Connection, Connections},
-    flow::{Failures, Flow, FlowKey, Latency},
+    connection::{Connection, Connections, Stall},
+    flow::{Failures, Flow, FlowKey, Latency, Streak},
     process::{Descriptors, Overflow, Process},
     series::{Counts, Series},
 };

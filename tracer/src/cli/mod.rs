@@ -1,5 +1,6 @@
 //! The command line: a file per command.
 
+mod diagnose;
 mod doctor;
 mod filters;
 mod kernel;
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Stream events as they happen.
     Watch(watch::Args),
+    /// Name what is wrong, how that is known, and what to do.
+    Diagnose(diagnose::Args),
     /// Say what works on this machine, and what is in the way.
     Doctor(doctor::Args),
 }
@@ -34,6 +37,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Watch(args) => watch::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Diagnose(args) => diagnose::run(args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {

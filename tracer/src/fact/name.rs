@@ -146,9 +146,13 @@ names! {
         TOTAL_RETRANS = "total_retrans",
         /// its TCP_USER_TIMEOUT, ms; 0 for none
         USER_TIMEOUT_MS = "user_timeout_ms",
-        /// whether SO_KEEPALIVE is set
+        /// 1 when SO_KEEPALIVE is set, else 0
         KEEPALIVE = "keepalive",
-        /// process that holds it; none for an orphan
+        /// 1 when its process has closed it and the kernel finishes it, else 0
+        ORPHAN = "orphan",
+        /// 1 when the peer's link address is known, 0 when nobody answers for it; for IPv4 peers on a local link
+        NEIGHBOUR = "neighbour",
+        /// process that holds it
         CONNECTION_PID = "pid",
         /// when that process started, ns since 1970
         CONNECTION_PID_START = "pid_start",

@@ -5,6 +5,7 @@
 
 mod machine;
 mod namespace;
+mod options;
 mod process;
 mod socket;
 mod tell;

@@ -1,12 +1,12 @@
 //! Listeners and connections.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs};
 
 use ipnet::IpNet;
 use netlink_packet_sock_diag::inet::{StateFlags, Timer};
 use tracer_common::tcp::state;
 
-use super::tell::Tell;
+use super::{options, tell::Tell};
 use crate::{
     event::{Ends, State},
     fact::{Subject, name},
@@ -147,6 +147,7 @@ fn tell_connection(tell: &mut Tell, netns: u32, socket: &Socket, holder: Option<
     tell.text(subject, name::TIMER, timer);
     let expires = socket.expires().map(|time| time.as_millis());
     tell.maybe(subject, name::EXPIRES_MS, expires);
+    tell.number(subject, name::ORPHAN, i64::from(socket.inode == 0));
     tell.number(subject, name::SEND_QUEUE, socket.send_queue);
     tell.number(subject, name::RECV_QUEUE, socket.recv_queue);
     let Some(info) = socket.info else { return };
@@ -173,6 +174,14 @@ pub(super) fn follow(tell: &mut Tell, place: &Place, ends: Ends, holder: Option<
     match socket {
         Some(Some(socket)) if socket.state != state::TIME_WAIT => {
             tell_connection(tell, netns, &socket, holder);
+            let subject = Subject::Connection { netns, ends };
+            tell.maybe(subject, name::NEIGHBOUR, neighbour(place, &ends));
+            if let Some(pid) = holder
+                && let Some(options) = options::read(pid.pid, socket.inode)
+            {
+                tell.number(subject, name::USER_TIMEOUT_MS, options.user_timeout_ms);
+                tell.number(subject, name::KEEPALIVE, i64::from(options.keepalive));
+            }
             is_stalled(&socket)
         }
         Some(_) => {
@@ -181,5 +190,39 @@ pub(super) fn follow(tell: &mut Tell, place: &Place, ends: Ends, holder: Option<
             false
         }
         None => true,
+    }
+}
+
+/// Whether the peer's link address is known; `None` where the peer is behind a gateway, or speaks IPv6.
+fn neighbour(place: &Place, ends: &Ends) -> Option<i64> {
+    let peer = ends.remote?.ip().to_string();
+    let text = match place.task() {
+        Some(task) => fs::read_to_string(task.join("net/arp")).ok(),
+        None => place.inside(|| fs::read_to_string("/proc/thread-self/net/arp").ok()),
+    };
+    is_reachable(&text?, &peer).map(i64::from)
+}
+
+/// `net/ipv4/arp.c: arp_format_neigh_entry`: address, hardware type, flags; flag 2 (ATF_COM) is a complete entry.
+fn is_reachable(arp: &str, peer: &str) -> Option<bool> {
+    let line = arp
+        .lines()
+        .find(|line| line.split_ascii_whitespace().next() == Some(peer))?;
+    let flags = line.split_ascii_whitespace().nth(2)?.strip_prefix("0x")?;
+    Some(u32::from_str_radix(flags, 16).ok()? & 2 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_answers_or_not() {
+        let arp = "IP address       HW type     Flags       HW address            Mask     Device\n\
+                   10.0.0.2         0x1         0x2         02:00:00:00:00:01     *        eth0\n\
+                   10.0.0.3         0x1         0x0         00:00:00:00:00:00     *        eth0\n";
+        assert_eq!(is_reachable(arp, "10.0.0.2"), Some(true));
+        assert_eq!(is_reachable(arp, "10.0.0.3"), Some(false));
+        assert_eq!(is_reachable(arp, "10.0.0.4"), None);
     }
 }

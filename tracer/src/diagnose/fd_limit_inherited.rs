@@ -1,0 +1,88 @@
+//! `fd-limit-inherited`: a process has no descriptor left, and has its limit from the one that started it.
+
+use super::{Evidence, Finding, Rule, Who, fd_limit, who};
+use crate::{
+    aggregate::Aggregate,
+    fact::{Subject, name},
+};
+
+pub(super) struct FdLimitInherited;
+
+impl Rule for FdLimitInherited {
+    fn name(&self) -> &'static str {
+        "fd-limit-inherited"
+    }
+
+    fn page(&self) -> &'static str {
+        "docs/findings/fd-limit-inherited.md"
+    }
+
+    fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
+        let groups = fd_limit::exhausted(aggregate);
+        groups
+            .iter()
+            .filter_map(|group| {
+                let pid = group.origin?;
+                let origin = who::who(aggregate, pid)?;
+                let mut finding = group.finding(aggregate);
+                finding.sentence += &format!(" It has that limit from {origin}, which started it.");
+                let minfds = aggregate.facts.number(&Subject::Process(pid), name::MINFDS);
+                if let Some(minfds) = minfds {
+                    let source = "supervisord's configuration file";
+                    finding
+                        .evidence
+                        .push(Evidence::new(name::MINFDS, minfds, source));
+                }
+                finding.remedy = if fd_limit::is_supervisord(&origin) {
+                    by_supervisord(group, &origin, minfds)
+                } else {
+                    by_other(group, &origin)
+                };
+                finding.remedy.extend(group.relief());
+                Some(finding)
+            })
+            .collect()
+    }
+}
+
+fn by_supervisord(group: &fd_limit::Exhausted, origin: &Who, minfds: Option<i64>) -> Vec<String> {
+    let (soft, hard) = group.limits;
+    let enough = group.enough();
+    let now = minfds.unwrap_or_else(|| soft.try_into().unwrap_or(i64::MAX));
+    let mut remedy = vec![format!(
+        "Set `minfds={enough}` (now {now}) in the section [supervisord] of supervisord's configuration and restart supervisord: it raises its own limit to that, and its programs inherit it. Nothing in the program's own section can."
+    )];
+    if hard < enough {
+        let unit = origin
+            .unit
+            .as_ref()
+            .filter(|unit| unit.ends_with(".service"));
+        let place = unit.map_or_else(
+            || {
+                "the systemd unit that starts supervisord, or `ulimit -Hn` in the script that does"
+                    .to_owned()
+            },
+            |unit| format!("the unit {unit}"),
+        );
+        remedy.push(format!(
+            "supervisord's own hard limit is {hard}, and without root it can't pass it: set `LimitNOFILE={enough}` in {place} first."
+        ));
+    }
+    remedy
+}
+
+fn by_other(group: &fd_limit::Exhausted, origin: &Who) -> Vec<String> {
+    let (soft, hard) = group.limits;
+    let enough = group.enough();
+    let unit = origin
+        .unit
+        .as_ref()
+        .filter(|unit| unit.ends_with(".service"));
+    let place = unit.map_or_else(
+        || format!("where {origin} sets it (`ulimit -n`, setrlimit), or where that is started"),
+        |unit| format!("with `LimitNOFILE={enough}` in the unit {unit}"),
+    );
+    vec![format!(
+        "Raise RLIMIT_NOFILE (now {soft}:{hard}) to {enough} {place}, and restart both: a limit is inherited when a process is started."
+    )]
+}

@@ -1,0 +1,163 @@
+//! `peer-vanished`: data is sent again and again, and nothing comes back at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use tracer_common::record::End;
+
+use super::{
+    About, Evidence, Finding, Rule, Severity, phrase,
+    stalled::{self, Stalled},
+    who,
+};
+use crate::aggregate::Aggregate;
+
+pub(super) struct PeerVanished;
+
+impl Rule for PeerVanished {
+    fn name(&self) -> &'static str {
+        "peer-vanished"
+    }
+
+    fn page(&self) -> &'static str {
+        "docs/findings/peer-vanished.md"
+    }
+
+    fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
+        let mut peers: BTreeMap<(u32, IpAddr), Vec<Stalled>> = BTreeMap::new();
+        for one in stalled::all(aggregate) {
+            // Any other end is an answer: a reset, an ICMP error.
+            let is_silent = one.end.is_none_or(|(end, _)| end == End::TimedOut);
+            if is_silent && let Some(remote) = one.ends.remote {
+                peers.entry((one.netns, remote.ip())).or_default().push(one);
+            }
+        }
+        peers
+            .into_iter()
+            .filter_map(|((netns, ip), all)| finding(aggregate, netns, ip, &all))
+            .collect()
+    }
+}
+
+fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, all: &[Stalled]) -> Option<Finding> {
+    // The one that is furthest is shown, and of those that live before those that ended.
+    let worst = all
+        .iter()
+        .max_by_key(|one| (one.end.is_none(), one.timeouts))?;
+    let first = all.iter().map(|one| one.first).min()?;
+    let last = all.iter().map(|one| one.last).max()?;
+    let processes: BTreeSet<_> = all.iter().filter_map(|one| one.pid).collect();
+    let who = worst.pid.and_then(|pid| who::who(aggregate, pid));
+    let name = who
+        .as_ref()
+        .map_or_else(|| "an orphaned connection".to_owned(), ToString::to_string);
+    let name = phrase::and_more(&name, processes.len());
+    let peer = worst
+        .ends
+        .remote
+        .map_or_else(|| ip.to_string(), |remote| remote.to_string());
+    let by = by_what(worst);
+    let lasted = phrase::duration(last.since(first));
+    let sentence = if worst.end.is_some() {
+        format!(
+            "{peer} vanished: {name} sent the same data {} times over {lasted}, nothing came back, and the kernel gave up with ETIMEDOUT, by {by}.",
+            worst.timeouts + 1
+        )
+    } else {
+        format!(
+            "{peer} has vanished: it has acknowledged nothing of {name} since {lasted}, after {}. The kernel will give up in {}, at {}, by {by}; until then the process waits.",
+            phrase::count(worst.timeouts.into(), "timeout", "timeouts"),
+            phrase::duration(worst.give_up.since(aggregate.now)),
+            seconds(&worst.give_up.to_string()),
+        )
+    };
+    let about = About {
+        process: who,
+        processes: processes.len(),
+        peer: Some(peer),
+        netns: Some(netns),
+        ..About::default()
+    };
+    let mut finding = Finding::new(Severity::Critical, first, last, sentence, about);
+    let source = if worst.is_found {
+        "sock_diag"
+    } else {
+        "event retransmit"
+    };
+    let mut add = |name: &str, value: String, source: &str| {
+        finding.evidence.push(Evidence::new(name, value, source));
+    };
+    add("connections", all.len().to_string(), source);
+    add(
+        "timeouts of the same data",
+        worst.timeouts.to_string(),
+        source,
+    );
+    add(
+        "unacked",
+        format!("{} {}", worst.unacked.0, worst.unacked.1),
+        source,
+    );
+    add("rto_us", worst.rto_us.to_string(), source);
+    if let Some(us) = worst.srtt_us {
+        add("srtt_us", us.to_string(), source);
+    }
+    let sysctl = "sysctl of the namespace";
+    add(
+        "net.ipv4.tcp_retries2",
+        worst.limits.retries.to_string(),
+        sysctl,
+    );
+    add(
+        "net.ipv4.tcp_rto_max_ms",
+        worst.limits.rto_max_ms.to_string(),
+        sysctl,
+    );
+    add(
+        "TCP_USER_TIMEOUT ms",
+        worst.limits.user_timeout_ms.to_string(),
+        "getsockopt",
+    );
+    if worst.end.is_some() {
+        add("gave_up_at", worst.give_up.to_string(), "event connection");
+    } else {
+        add(
+            "gives_up_at",
+            worst.give_up.to_string(),
+            "computed as net/ipv4/tcp_timer.c does",
+        );
+    }
+    let timeout = if worst.limits.user_timeout_ms > 0 {
+        format!(
+            "TCP_USER_TIMEOUT is {} ms: set less where that is too long.",
+            worst.limits.user_timeout_ms
+        )
+    } else {
+        "Or set TCP_USER_TIMEOUT on the socket (now 0: none), such as 30000 ms: the kernel then ends the connection when data was not acknowledged for so long.".to_owned()
+    };
+    finding.remedy = vec![
+        "Give the application's protocol a timeout for an answer (a read or command timeout, a heartbeat): only it knows how long is too long.".to_owned(),
+        timeout,
+        format!("Or lower `net.ipv4.tcp_retries2` (now {}) for all connections of the namespace: 8 is about 100 s.", worst.limits.retries),
+        "Keepalive is no remedy: it does not run while data is unacknowledged (TCPKeepAlive stays 0), whatever net.ipv4.tcp_keepalive_time is.".to_owned(),
+        format!("See whether {ip} is up, and whether something on the way drops its packets without an answer."),
+    ];
+    Some(finding)
+}
+
+fn by_what(stalled: &Stalled) -> String {
+    if stalled.limits.user_timeout_ms > 0 {
+        format!("TCP_USER_TIMEOUT = {} ms", stalled.limits.user_timeout_ms)
+    } else {
+        format!("net.ipv4.tcp_retries2 = {}", stalled.limits.retries)
+    }
+}
+
+/// A time of day without its fraction: `2026-11-24T21:33:34Z`.
+fn seconds(time: &str) -> String {
+    time.split('.')
+        .next()
+        .map_or_else(String::new, |time| format!("{time}Z"))
+}
