@@ -1,0 +1,246 @@
+//! How things stand, whatever happens: what is full, what waits, what the kernel has counted since boot.
+//! It is there before any event, so it tells of trouble that began before the trace.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use rustc_hash::FxHashMap;
+
+use crate::{
+    event::Ends,
+    fact::{Facts, Subject},
+    identity::Pid,
+};
+
+/// Counters that tell of trouble when they are not 0, the worst first.
+const COUNTERS: [&str; 14] = [
+    "TcpExt.ListenOverflows",
+    "TcpExt.ListenDrops",
+    "TcpExt.TCPTimeWaitOverflow",
+    "TcpExt.TCPReqQFullDrop",
+    "TcpExt.TCPReqQFullDoCookies",
+    "TcpExt.TCPAbortOnTimeout",
+    "TcpExt.TCPAbortOnMemory",
+    "TcpExt.TCPMemoryPressures",
+    "TcpExt.TCPBacklogDrop",
+    "TcpExt.TCPRcvQDrop",
+    "TcpExt.TCPTimeouts",
+    "Tcp.AttemptFails",
+    "Tcp.EstabResets",
+    "Tcp.InErrs",
+];
+
+/// Something that has a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauge {
+    /// What is used.
+    pub used: u64,
+    /// What there is.
+    pub limit: u64,
+}
+
+impl Gauge {
+    /// The share that is used, 1 for all.
+    #[must_use]
+    pub fn share(self) -> f64 {
+        if self.limit == 0 {
+            return 0.0;
+        }
+        self.used as f64 / self.limit as f64
+    }
+
+    /// Whether little is left.
+    #[must_use]
+    pub fn is_nearly_full(self) -> bool {
+        self.share() >= 0.9
+    }
+}
+
+/// A listener's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Network namespace.
+    pub netns: u32,
+    /// Where it listens.
+    pub local: SocketAddr,
+    /// Process that listens, where it is known.
+    pub pid: Option<u32>,
+    /// Connections that wait to be accepted, against the backlog.
+    pub gauge: Gauge,
+}
+
+/// A connection that gets nothing through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// Network namespace.
+    pub netns: u32,
+    /// Its ends.
+    pub ends: Ends,
+    /// Its process, where it is known.
+    pub pid: Option<u32>,
+    /// How often its timer has doubled.
+    pub backoff: u64,
+    /// Whether the peer's window is closed; else segments are not acknowledged.
+    pub is_probing: bool,
+}
+
+/// How things stand.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// Descriptors that processes have open, against their limits.
+    pub descriptors: FxHashMap<Pid, Gauge>,
+    /// Files that are open on the machine.
+    pub files: Option<Gauge>,
+    /// Time-wait tables by network namespace, the fullest first.
+    pub time_wait: Vec<(u32, Gauge)>,
+    /// Listeners, the fullest first.
+    pub queues: Vec<Queue>,
+    /// Connections that get nothing through, the longest first.
+    pub stuck: Vec<Stuck>,
+    /// Counters that tell of trouble, since boot, of all namespaces: the name without its group, the value,
+    /// and how much it grew during the trace.
+    pub counters: Vec<(&'static str, u64, u64)>,
+    /// Segments sent since boot, and of those, sent again.
+    pub segments: Option<(u64, u64)>,
+    /// Network namespaces that were read.
+    pub namespaces: usize,
+}
+
+impl Conditions {
+    /// From what was read.
+    #[must_use]
+    pub fn of(facts: &Facts) -> Self {
+        let mut all = Self::default();
+        let mut counters: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        let (mut sent, mut again) = (0, 0);
+        for subject in facts.subjects() {
+            let number = |name| {
+                facts
+                    .number(subject, name)
+                    .and_then(|number| u64::try_from(number).ok())
+            };
+            let gauge = |used, limit| {
+                Some(Gauge {
+                    used: number(used)?,
+                    limit: number(limit)?,
+                })
+            };
+            let pid = || number("pid").and_then(|pid| u32::try_from(pid).ok());
+            match *subject {
+                Subject::Machine => all.files = gauge("fs.file-nr", "fs.file-max"),
+                Subject::Process(pid) => {
+                    all.descriptors
+                        .extend(gauge("open_fds", "limit_nofile_soft").map(|gauge| (pid, gauge)));
+                }
+                Subject::Namespace(netns) => {
+                    all.namespaces += 1;
+                    all.time_wait.extend(
+                        gauge("sockstat.TCP.tw", "net.ipv4.tcp_max_tw_buckets")
+                            .map(|gauge| (netns, gauge)),
+                    );
+                    for name in COUNTERS {
+                        let (value, growth) = counters.entry(name).or_default();
+                        *value += number(name).unwrap_or(0);
+                        *growth += facts.growth(subject, name).unwrap_or(0);
+                    }
+                    sent += number("Tcp.OutSegs").unwrap_or(0);
+                    again += number("Tcp.RetransSegs").unwrap_or(0);
+                }
+                Subject::Listener { netns, local } => {
+                    all.queues.extend(gauge("backlog", "backlog_max").map(|gauge| Queue {
+                        netns,
+                        local,
+                        pid: pid(),
+                        gauge,
+                    }));
+                }
+                Subject::Connection { netns, ends } => {
+                    let backoff = number("backoff").unwrap_or(0);
+                    let is_probing = facts.text(subject, "timer") == Some("probe");
+                    if is_probing || backoff > 0 {
+                        all.stuck.push(Stuck {
+                            netns,
+                            ends,
+                            pid: pid(),
+                            backoff,
+                            is_probing,
+                        });
+                    }
+                }
+            }
+        }
+        all.segments = (sent > 0).then_some((sent, again));
+        all.counters = COUNTERS
+            .iter()
+            .filter_map(|name| {
+                let (value, growth) = *counters.get(name)?;
+                let short = name.split_once('.').map_or(*name, |(_, short)| short);
+                (value > 0).then_some((short, value, growth))
+            })
+            .collect();
+        // Names break ties, so that what is shown does not jump.
+        all.time_wait
+            .sort_by(|(a, one), (b, other)| by_share(*one, *other).then(a.cmp(b)));
+        all.queues.sort_by(|one, other| {
+            by_share(one.gauge, other.gauge).then((one.netns, one.local).cmp(&(other.netns, other.local)))
+        });
+        all.stuck.sort_by_key(|one| {
+            (std::cmp::Reverse(one.backoff), one.netns, one.ends.local, one.ends.remote)
+        });
+        all
+    }
+
+    /// Processes with the least room, the fullest first.
+    #[must_use]
+    pub fn fullest(&self) -> Vec<(Pid, Gauge)> {
+        let mut all: Vec<_> = self.descriptors.iter().map(|(pid, gauge)| (*pid, *gauge)).collect();
+        all.sort_by(|(a, one), (b, other)| by_share(*one, *other).then(a.cmp(b)));
+        all
+    }
+}
+
+/// The fuller first, and of equals the one with more.
+fn by_share(one: Gauge, other: Gauge) -> std::cmp::Ordering {
+    other
+        .share()
+        .total_cmp(&one.share())
+        .then(other.used.cmp(&one.used))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fact::{Fact, Value},
+        time::Time,
+    };
+
+    #[test]
+    fn the_fullest_comes_first_and_counters_are_those_of_all_namespaces() {
+        let mut facts = Facts::default();
+        let mut add = |subject, name: &'static str, number| {
+            facts.add(&Fact {
+                ts: Time(1),
+                subject,
+                name: name.into(),
+                value: Value::Number(number),
+            });
+        };
+        for (netns, used, limit, overflows) in [(1, 5, 1_000, 3), (2, 100, 100, 901), (3, 0, 10, 0)] {
+            let netns = Subject::Namespace(netns);
+            add(netns, "sockstat.TCP.tw", used);
+            add(netns, "net.ipv4.tcp_max_tw_buckets", limit);
+            add(netns, "TcpExt.TCPTimeWaitOverflow", overflows);
+        }
+        let conditions = Conditions::of(&facts);
+        let order: Vec<_> = conditions.time_wait.iter().map(|(netns, _)| *netns).collect();
+        assert_eq!(order, [2, 1, 3]);
+        assert_eq!(conditions.counters, [("TCPTimeWaitOverflow", 904, 0)]);
+        assert_eq!(conditions.namespaces, 3);
+    }
+
+    #[test]
+    fn what_has_no_limit_is_not_full() {
+        let gauge = Gauge { used: 1, limit: 0 };
+        assert!(!gauge.is_nearly_full());
+    }
+}
