@@ -23,4 +23,5 @@ pub mod diagnose;
 
 pub mod error;
 pub mod file;
+pub mod screen;
 pub mod sink;

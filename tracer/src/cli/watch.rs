@@ -1,23 +1,35 @@
 //! `tcptrace watch`: events as they happen.
 
 use std::{
-    io::{self, BufWriter, ErrorKind},
+    env,
+    io::{self, BufWriter, ErrorKind, IsTerminal as _},
     time::Duration,
 };
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::{filters::FilterArgs, kernel::KernelArgs, live};
+use super::{
+    filters::FilterArgs,
+    kernel::KernelArgs,
+    live::{self, Live},
+};
 use crate::{
-    error::Result,
+    error::{Error, Result},
+    kernel::session::Options,
+    screen::{
+        front::Front,
+        run::{Screen, Wish},
+        terminal,
+    },
     sink::{Sink, json::Json, lines::Lines, summary},
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How events are written
-    #[arg(long, value_enum, default_value_t = Format::Lines)]
-    format: Format,
+    /// How events are shown; by default the screen on a terminal, else lines
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Stop after this time, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = live::duration)]
     duration: Option<Duration>,
@@ -29,6 +41,8 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
+    /// What is in trouble, with what and since when, on the whole terminal
+    Screen,
     /// One line an event, for people
     Lines,
     /// One JSON object a line, see docs/schema.md
@@ -36,9 +50,14 @@ enum Format {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    let options = args.kernel.options(args.filters.resolve()?);
+    let mut options = args.kernel.options(args.filters.resolve()?);
     let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    let mut sink: Box<dyn Sink> = match args.format {
+    let mut sink: Box<dyn Sink> = match format(args.format)? {
+        Format::Screen => {
+            drop(out);
+            options.facts = true;
+            return on_screen(options, args.duration);
+        }
         Format::Lines => Box::new(Lines(out)),
         Format::Json => Box::new(Json::new(out)),
     };
@@ -50,4 +69,56 @@ pub(super) fn run(args: Args) -> Result<()> {
         Err(error) if error.io == Some(ErrorKind::BrokenPipe) => Ok(()),
         result => result,
     }
+}
+
+/// What was asked for, if it can be; else what suits the output.
+fn format(wanted: Option<Format>) -> Result<Format> {
+    let is_terminal = io::stdout().is_terminal();
+    let term = env::var("TERM").ok();
+    let is_drawable = terminal::is_drawable(term.as_deref());
+    match wanted {
+        Some(Format::Screen) if !is_terminal => Err(Error::usage(
+            "the screen needs a terminal, and the output is none",
+            "--format lines and --format json go into a pipe or a file",
+        )),
+        Some(Format::Screen) if !is_drawable => Err(Error::usage(
+            format!("the screen can't be drawn on this terminal: TERM is {term:?}"),
+            "use --format lines, or set TERM to what the terminal is, such as xterm-256color",
+        )),
+        Some(format) => Ok(format),
+        None if is_terminal && is_drawable => Ok(Format::Screen),
+        None => Ok(Format::Lines),
+    }
+}
+
+/// Traces onto the screen.
+fn on_screen(options: Options, limit: Option<Duration>) -> Result<()> {
+    live::block_on(async {
+        // What goes wrong here is told on the terminal as it was.
+        let mut live = Live::start(options, limit)?;
+        let mut screen = Screen::new(|_| {
+            Err(Error::usage("recording is not built in", "use `tcptrace record`"))
+        });
+        live.begin(&mut screen)?;
+        let end = {
+            let mut front = Front::new().context("the terminal can't be taken over")?;
+            screen.draw_news(&mut front)?;
+            loop {
+                let input = tokio::select! {
+                    biased;
+                    input = front.input() => input?,
+                    is_on = live.step(&mut screen) => match is_on? {
+                        true => continue,
+                        false => break,
+                    },
+                };
+                if screen.take(&input, &mut front)? == Wish::Quit {
+                    break;
+                }
+            }
+            live.finish(&mut screen)?
+        };
+        summary::write(&mut io::stderr().lock(), &end)?;
+        Ok(())
+    })
 }

@@ -65,13 +65,15 @@ fn end(end: Option<SocketAddr>) -> String {
 }
 
 /// A process chooses its name: none of it may reach the terminal as a control sequence.
-fn printable(comm: &str) -> String {
+#[must_use]
+pub fn printable(comm: &str) -> String {
     comm.chars()
         .map(|char| if char.is_control() { '?' } else { char })
         .collect()
 }
 
-fn detail(to: &mut String, detail: &Detail) {
+/// What is particular to an event, in words.
+pub fn detail(to: &mut String, detail: &Detail) {
     // Writing to a string does not fail.
     let _ = match detail {
         Detail::State {
@@ -191,7 +193,8 @@ fn optional(to: &mut String, before: &str, value: Option<impl std::fmt::Display>
 }
 
 /// A time in the unit that suits it.
-fn time(us: u64) -> String {
+#[must_use]
+pub fn time(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} us"),
         1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     event::Ends,
-    fact::{Facts, Subject},
+    fact::{Facts, Subject, name},
     identity::Pid,
 };
 
@@ -124,12 +124,12 @@ impl Conditions {
                     limit: number(limit)?,
                 })
             };
-            let pid = || number("pid").and_then(|pid| u32::try_from(pid).ok());
+            let pid = || number(name::CONNECTION_PID).and_then(|pid| u32::try_from(pid).ok());
             match *subject {
-                Subject::Machine => all.files = gauge("fs.file-nr", "fs.file-max"),
+                Subject::Machine => all.files = gauge(name::FILE_NR, name::FILE_MAX),
                 Subject::Process(pid) => {
                     all.descriptors
-                        .extend(gauge("open_fds", "limit_nofile_soft").map(|gauge| (pid, gauge)));
+                        .extend(gauge(name::OPEN_FDS, name::LIMIT_SOFT).map(|gauge| (pid, gauge)));
                 }
                 Subject::Namespace(netns) => {
                     all.namespaces += 1;
@@ -146,7 +146,7 @@ impl Conditions {
                     again += number("Tcp.RetransSegs").unwrap_or(0);
                 }
                 Subject::Listener { netns, local } => {
-                    all.queues.extend(gauge("backlog", "backlog_max").map(|gauge| Queue {
+                    all.queues.extend(gauge(name::BACKLOG, name::BACKLOG_MAX).map(|gauge| Queue {
                         netns,
                         local,
                         pid: pid(),
@@ -154,9 +154,13 @@ impl Conditions {
                     }));
                 }
                 Subject::Connection { netns, ends } => {
-                    let backoff = number("backoff").unwrap_or(0);
-                    let is_probing = facts.text(subject, "timer") == Some("probe");
-                    if is_probing || backoff > 0 {
+                    let backoff = number(name::BACKOFF).unwrap_or(0);
+                    let timer = facts.text(subject, name::TIMER);
+                    let is_probing = timer == Some("probe");
+                    let is_waiting =
+                        timer == Some("retransmit") && number(name::RETRANSMITS).unwrap_or(0) > 0;
+                    let is_gone = facts.text(subject, name::STATE) == Some("CLOSE");
+                    if !is_gone && (is_probing || is_waiting) {
                         all.stuck.push(Stuck {
                             netns,
                             ends,

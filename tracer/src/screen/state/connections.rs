@@ -6,7 +6,7 @@ use super::State;
 use crate::{
     aggregate::Connection,
     event::Ends,
-    fact::Subject,
+    fact::{Subject, name},
     identity::Pid,
     time::Time,
 };
@@ -44,22 +44,22 @@ pub fn connections(state: &State, pid: Pid) -> Vec<Conn> {
     for subject in facts.subjects() {
         let Subject::Connection { ends, .. } = *subject else { continue };
         let number = |name| facts.number(subject, name).and_then(|number| u64::try_from(number).ok());
-        if number("pid") != Some(pid.pid.into()) {
+        if number(name::CONNECTION_PID) != Some(pid.pid.into()) {
             continue;
         }
         live.insert(
             ends,
             Conn {
                 ends: Some(ends),
-                state: facts.text(subject, "state").unwrap_or("").to_owned(),
+                state: facts.text(subject, name::STATE).unwrap_or("").to_owned(),
                 first: number("age_us")
                     .map(|age| Time(state.aggregate.now.0.saturating_sub(age.saturating_mul(1_000)))),
-                srtt_us: number("srtt_us"),
-                segs: number("retrans").unwrap_or(0),
-                backoff: number("backoff").unwrap_or(0),
-                rto_us: number("rto_us"),
-                timer: facts.text(subject, "timer").map(str::to_owned),
-                unacked: number("unacked"),
+                srtt_us: number(name::SRTT_US),
+                segs: number(name::TOTAL_RETRANS).unwrap_or(0),
+                backoff: number(name::BACKOFF).unwrap_or(0),
+                rto_us: number(name::RTO_US),
+                timer: facts.text(subject, name::TIMER).map(str::to_owned),
+                unacked: number(name::UNACKED),
                 has_ended: false,
             },
         );

@@ -26,7 +26,7 @@ use super::finding::Finding;
 use crate::{
     aggregate::{Aggregate, FlowKey, Process},
     event::{Detail, Event},
-    fact::{Fact, Subject},
+    fact::{self, Fact, Subject},
     identity::{Identity, Pid},
     kernel::ladder::LADDER,
     sink::Sink,
@@ -49,6 +49,8 @@ pub struct State {
     pub conditions: Conditions,
     /// The table.
     pub rows: Vec<Row>,
+    /// The connections of the process whose page is open.
+    pub connections: Vec<Conn>,
     /// What the user looks at.
     pub view: View,
     /// Where the trace is recorded to, and since when.
@@ -176,6 +178,10 @@ impl State {
         if std::mem::replace(&mut self.is_stale, false) {
             self.conditions = Conditions::of(&self.aggregate.facts);
             self.rows = rows::rows(self);
+            self.connections = match self.view.page {
+                Page::Process(pid) => connections(self, pid),
+                Page::Table | Page::Findings => Vec::new(),
+            };
         }
     }
 
@@ -226,7 +232,7 @@ impl State {
         if let Some(who) = self.aggregate.process(pid).and_then(|process| process.who.as_ref()) {
             return Some(Rc::clone(who));
         }
-        let comm = self.aggregate.facts.text(&Subject::Process(pid), "comm")?;
+        let comm = self.aggregate.facts.text(&Subject::Process(pid), fact::name::COMM)?;
         Some(Rc::new(Identity {
             pid: pid.pid,
             start: pid.start,
@@ -241,6 +247,29 @@ impl State {
         let known = self.aggregate.processes.keys().chain(self.conditions.descriptors.keys());
         let latest = known.filter(|known| known.pid == pid).max()?;
         self.described(*latest)
+    }
+
+    /// A process's ancestors, the nearest first, as far as they were read.
+    #[must_use]
+    pub fn ancestors(&self, pid: Pid) -> Vec<Pid> {
+        let facts = &self.aggregate.facts;
+        let mut chain = vec![pid];
+        while let Some(child) = chain.last().map(|child| Subject::Process(*child))
+            && let Some(parent) = facts.number(&child, fact::name::PARENT)
+            && let Some(start) = facts.number(&child, fact::name::PARENT_START)
+        {
+            let parent = Pid {
+                pid: u32::try_from(parent).unwrap_or(0),
+                start: Time(u64::try_from(start).unwrap_or(0)),
+            };
+            // A recorded file may say anything.
+            if chain.contains(&parent) {
+                break;
+            }
+            chain.push(parent);
+        }
+        chain.remove(0);
+        chain
     }
 
     /// Forgets the trace, as another begins; what the user looks at stays.

@@ -203,7 +203,7 @@ fn add_totals(sum: &mut Totals, more: &Totals) {
 
 /// The table as it is grouped, filtered and sorted.
 #[must_use]
-pub fn rows(state: &State) -> Vec<Row> {
+pub(super) fn rows(state: &State) -> Vec<Row> {
     let view = &state.view;
     let mut rows = match view.grouping {
         Grouping::Process => processes(state),

@@ -25,7 +25,7 @@ pub struct View {
     pub selected: Option<Key>,
     /// Events that the stream is scrolled back by.
     pub scrolled: usize,
-    /// Lines that the page, or what lies over it, is scrolled down by.
+    /// Connections, or findings, that the page is scrolled down by.
     pub scrolled_page: usize,
     /// What passes.
     pub filter: Filter,

@@ -1,0 +1,86 @@
+//! Findings: the panel above the table, and the page with evidence and remedy.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+    widgets::{Paragraph, Widget as _, Wrap},
+};
+
+use super::{
+    line::{cut, part, rule},
+    number::span,
+    theme::Theme,
+};
+use crate::screen::{finding::Finding, state::State};
+
+/// A line each.
+pub(super) fn panel(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
+    let mut room = usize::from(area.height);
+    if state.findings.len() > room {
+        room = room.saturating_sub(1);
+    }
+    let mut y = area.y;
+    for finding in state.findings.iter().take(room) {
+        let head = head(finding, theme);
+        let since = format!("  for {}", span(state.aggregate.now.since(finding.first)));
+        let left = usize::from(area.width).saturating_sub(head.width() + since.len());
+        let mut line = head;
+        line.push_span(Span::raw(cut(&finding.sentence, left, theme)));
+        line.push_span(part(since, theme.faint()));
+        buffer.set_line(area.x, y, &line, area.width);
+        y += 1;
+    }
+    let more = state.findings.len().saturating_sub(room);
+    if more > 0 && y < area.bottom() {
+        let line = Line::styled(format!("  and {more} more: f"), theme.faint());
+        buffer.set_line(area.x, y, &line, area.width);
+    }
+}
+
+fn head(finding: &Finding, theme: &Theme) -> Line<'static> {
+    let style = theme.severity(finding.severity);
+    let sign = theme.signs.severities[finding.severity as usize];
+    Line::from(vec![
+        part(format!("{sign} {}", finding.name), style),
+        Span::raw("  "),
+    ])
+}
+
+/// With all there is to say.
+pub(super) fn page(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
+    let title = vec![part(format!("findings ({})", state.findings.len()), theme.strong())];
+    rule(buffer, area, title, theme);
+    let area = Rect {
+        y: area.y + 1,
+        height: area.height.saturating_sub(1),
+        ..area
+    };
+    let mut lines = Vec::new();
+    if state.findings.is_empty() {
+        lines.push(Line::raw("Nothing is found to be wrong."));
+    }
+    for finding in state.findings.iter().skip(state.view.scrolled_page) {
+        let mut line = head(finding, theme);
+        line.push_span(Span::raw(finding.sentence.clone()));
+        lines.push(line);
+        for evidence in &finding.evidence {
+            lines.push(Line::from(vec![
+                part(format!("    {} ", evidence.name), theme.faint()),
+                part(evidence.value.clone(), theme.strong()),
+                part(format!("  {}", evidence.source), theme.faint()),
+            ]));
+        }
+        for remedy in &finding.remedy {
+            lines.push(Line::from(vec![
+                part(format!("  {} ", theme.signs.to), theme.notice()),
+                Span::raw(remedy.clone()),
+            ]));
+        }
+        lines.push(Line::styled(format!("    {}", finding.page), theme.faint()));
+        lines.push(Line::default());
+    }
+    Paragraph::new(lines)
+        .wrap(Wrap { trim: false })
+        .render(area, buffer);
+}

@@ -1,0 +1,72 @@
+//! The last line: what is typed, what was said last, or the keys.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use super::{line::part, theme::Theme};
+use crate::screen::state::{Overlay, Page, State};
+
+const TABLE: &[(&str, &str)] = &[
+    ("Enter", "open"),
+    ("f", "findings"),
+    ("g", "group"),
+    ("s", "sort"),
+    ("/", "filter"),
+    ("p", "pause"),
+    ("e", "kinds"),
+    ("r", "record"),
+    ("y", "ticket"),
+    ("?", "help"),
+    ("q", "quit"),
+];
+const PAGE: &[(&str, &str)] = &[
+    ("Esc", "back"),
+    ("j k", "scroll"),
+    ("/", "filter"),
+    ("p", "pause"),
+    ("r", "record"),
+    ("y", "ticket"),
+    ("?", "help"),
+    ("q", "quit"),
+];
+const PLAYING: &[(&str, &str)] = &[
+    ("space", "play"),
+    ("x", "speed"),
+    (".", "step"),
+    ("[ ]", "10 s"),
+    ("0 $", "ends"),
+    ("Enter", "open"),
+    ("g", "group"),
+    ("/", "filter"),
+    ("?", "help"),
+    ("q", "quit"),
+];
+
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
+    let line = if state.view.overlay == Some(Overlay::Filter) {
+        Line::from(vec![
+            part("/", theme.strong()),
+            Span::raw(state.view.filter.text()),
+            part(" ", theme.selected()),
+            part("  Enter keeps it, Esc shows all", theme.faint()),
+        ])
+    } else if let Some(message) = &state.message {
+        Line::styled(message.as_str(), theme.notice())
+    } else {
+        let keys = match (state.view.page, &state.player) {
+            (Page::Table, None) => TABLE,
+            (Page::Table, Some(_)) => PLAYING,
+            _ => PAGE,
+        };
+        let mut line = Line::default();
+        for (key, what) in keys {
+            line.push_span(part(*key, theme.strong()));
+            line.push_span(part(format!(" {what} "), theme.faint()));
+        }
+        line
+    };
+    buffer.set_line(area.x, area.y, &line, area.width);
+}
