@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{Signal, SignalKind, signal},
+    task::yield_now,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -31,6 +32,8 @@ pub(super) struct Live {
     rare: AsyncFd<OwnedFd>,
     look: Interval,
     tick: Interval,
+    /// More was ready than one helping.
+    is_behind: bool,
     interrupt: Signal,
     terminate: Signal,
     end: Option<Instant>,
@@ -75,6 +78,7 @@ impl Live {
             rare,
             look: timer(LOOK),
             tick: timer(TICK),
+            is_behind: false,
             interrupt,
             terminate,
             end: limit.map(|limit| Instant::now() + limit),
@@ -105,9 +109,11 @@ impl Live {
             _ = self.terminate.recv() => return Ok(false),
             () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(false),
             _ = self.tick.tick() => self.trace.tick(sink)?,
-            guard = self.events.readable() => { guard?.clear_ready(); self.trace.poll(sink)?; }
-            guard = self.rare.readable() => { guard?.clear_ready(); self.trace.poll(sink)?; }
-            _ = self.look.tick() => self.trace.poll(sink)?,
+            // Timers, and whoever waits beside this, have their turn between two helpings of a flood.
+            () = yield_now(), if self.is_behind => self.is_behind = self.trace.poll(sink)?,
+            guard = self.events.readable() => { guard?.clear_ready(); self.is_behind = self.trace.poll(sink)?; }
+            guard = self.rare.readable() => { guard?.clear_ready(); self.is_behind = self.trace.poll(sink)?; }
+            _ = self.look.tick() => self.is_behind = self.trace.poll(sink)?,
         }
         if let Some(logger) = &mut self.logger {
             logger.flush();

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    file::Writer,
     kernel::session::Options,
     screen::{
         front::Front,
@@ -96,9 +97,7 @@ fn on_screen(options: Options, limit: Option<Duration>) -> Result<()> {
     live::block_on(async {
         // What goes wrong here is told on the terminal as it was.
         let mut live = Live::start(options, limit)?;
-        let mut screen = Screen::new(|_| {
-            Err(Error::usage("recording is not built in", "use `tcptrace record`"))
-        });
+        let mut screen = Screen::new(|path| Ok(Box::new(Writer::create(path, false)?)));
         live.begin(&mut screen)?;
         let end = {
             let mut front = Front::new().context("the terminal can't be taken over")?;

@@ -12,6 +12,7 @@ pub mod layout;
 pub mod draw;
 pub mod ticket;
 
+pub mod play;
 pub mod run;
 
 pub mod front;

@@ -170,18 +170,18 @@ impl Trace {
         self.session.logger()
     }
 
-    /// Shows the events that are ready.
+    /// Shows events that are ready, so many at once that the caller is not kept long. Returns whether there
+    /// may be more.
     ///
     /// # Errors
     ///
     /// When the sink fails, or a record is malformed.
-    pub fn poll(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        loop {
-            let now = clock::now();
-            if !self.drain(now, sink)? {
-                return sink.flush().map_err(Into::into);
-            }
+    pub fn poll(&mut self, sink: &mut dyn Sink) -> anyhow::Result<bool> {
+        let is_more = self.drain(clock::now(), sink)?;
+        if !is_more {
+            sink.flush()?;
         }
+        Ok(is_more)
     }
 
     fn drain(&mut self, now: u64, sink: &mut dyn Sink) -> anyhow::Result<bool> {
