@@ -1,5 +1,6 @@
 //! `cargo xtask COMMAND`: sets up, builds, runs and tests tcptrace.
 
+mod bench;
 mod lint;
 mod process;
 mod setup;
@@ -23,6 +24,7 @@ enum Command {
     Watch(watch::Args),
     Test(test::Args),
     Vm(vm::Args),
+    Bench(bench::Args),
     /// Run rustfmt and clippy on user space and on the kernel programs.
     Lint,
 }
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Lint => lint::run(),
     };
     match result {

@@ -16,6 +16,8 @@ pub(crate) enum Scope {
     Build,
     Lint,
     Test,
+    /// With [`Scope::Test`].
+    Bench,
     All,
 }
 
@@ -31,12 +33,15 @@ pub(crate) fn ensure(scope: Scope) -> Result<()> {
     }
     rust::ensure()?;
     linker::ensure()?;
-    if matches!(scope, Scope::Test | Scope::All) {
-        let missing: Vec<_> = programs::missing().collect();
-        if !missing.is_empty() {
-            bail!("still missing:\n{}", need::by_hand(&missing));
-        }
-        step("tests", "all the programs that the tests run are there");
+    let missing: Vec<_> = programs::missing(scope).collect();
+    if !missing.is_empty() {
+        bail!("still missing:\n{}", need::by_hand(&missing));
+    }
+    if matches!(scope, Scope::Test | Scope::Bench | Scope::All) {
+        step(
+            "programs",
+            "all those that are run beside tcptrace are there",
+        );
     }
     Ok(())
 }
@@ -49,9 +54,7 @@ fn missing(scope: Scope) -> Vec<Need> {
     if matches!(scope, Scope::Lint | Scope::All) {
         missing.extend(rust::missing_clippy());
     }
-    if matches!(scope, Scope::Test | Scope::All) {
-        missing.extend(programs::missing());
-    }
+    missing.extend(programs::missing(scope));
     missing
 }
 

@@ -1,6 +1,6 @@
-//! The programs that the tests run beside tcptrace.
+//! The programs that the tests and the benchmarks run beside tcptrace.
 
-use super::{ebpf_toolchain::find_program, need::Need};
+use super::{Scope, ebpf_toolchain::find_program, need::Need};
 
 struct Program {
     name: &'static str,
@@ -10,7 +10,7 @@ struct Program {
     services: &'static [&'static str],
 }
 
-const PROGRAMS: &[Program] = &[
+const TESTS: &[Program] = &[
     program("curl", &["curl"]),
     program("gunicorn", &["gunicorn"]),
     program("ip", &["iproute2"]),
@@ -24,6 +24,15 @@ const PROGRAMS: &[Program] = &[
     program("strace", &["strace"]),
     program("sysctl", &["procps"]),
     program("tcpstates", &["libbpf-tools"]),
+];
+
+/// Beside those of the tests.
+const BENCHMARKS: &[Program] = &[
+    program("bpftool", &["bpftool"]),
+    program("bpftrace", &["bpftrace"]),
+    program("redis-benchmark", &["redis-tools"]),
+    program("taskset", &["util-linux"]),
+    program("wrk", &["wrk"]),
 ];
 
 const fn program(name: &'static str, package: &'static [&'static str]) -> Program {
@@ -42,9 +51,9 @@ const fn server(
     }
 }
 
-/// The programs that are not on this machine.
-pub(super) fn missing() -> impl Iterator<Item = Need> {
-    missing_by(|name| {
+/// The programs of `scope` that are not on this machine.
+pub(super) fn missing(scope: Scope) -> impl Iterator<Item = Need> {
+    missing_by(scope, |name| {
         // A user's PATH often lacks where an administrator's programs are.
         let administrators = ["/usr/sbin", "/sbin"].map(|directory| format!("{directory}/{name}"));
         find_program(name).is_some() || administrators.iter().any(|path| path_is_file(path))
@@ -55,9 +64,16 @@ fn path_is_file(path: &str) -> bool {
     std::path::Path::new(path).is_file()
 }
 
-fn missing_by(is_there: impl Fn(&str) -> bool) -> impl Iterator<Item = Need> {
-    PROGRAMS
+fn missing_by(scope: Scope, is_there: impl Fn(&str) -> bool) -> impl Iterator<Item = Need> {
+    let tables: &[&[Program]] = match scope {
+        Scope::Build | Scope::Lint => &[],
+        Scope::Test => &[TESTS],
+        Scope::Bench | Scope::All => &[TESTS, BENCHMARKS],
+    };
+    tables
         .iter()
+        .copied()
+        .flatten()
         .filter(move |program| !is_there(program.name))
         .map(|program| Need {
             packages: program.package,
@@ -76,7 +92,7 @@ mod tests {
 
     #[test]
     fn only_what_is_not_there_is_missing() {
-        let missing: Vec<_> = missing_by(|name| name != "nginx").collect();
+        let missing: Vec<_> = missing_by(Scope::Test, |name| name != "nginx").collect();
         assert_eq!(
             missing,
             [Need {
@@ -85,6 +101,19 @@ mod tests {
                 by_hand: "the program `nginx` (on Debian in nginx-light)".to_owned(),
             }]
         );
-        assert_eq!(missing_by(|_| true).count(), 0);
+        assert_eq!(missing_by(Scope::All, |_| true).count(), 0);
+    }
+
+    #[test]
+    fn what_benchmarks_alone_need_is_not_asked_of_tests() {
+        let wrk = |scope| missing_by(scope, |name| name != "wrk").count();
+        let scopes = [
+            Scope::Build,
+            Scope::Lint,
+            Scope::Test,
+            Scope::Bench,
+            Scope::All,
+        ];
+        assert_eq!(scopes.map(wrk), [0, 0, 0, 1, 1]);
     }
 }

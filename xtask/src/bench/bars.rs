@@ -1,0 +1,141 @@
+//! What must hold, and whether it does.
+
+use serde::Serialize;
+
+use super::{
+    load::Work,
+    results::Results,
+    spread::Spread,
+    variant::{ALL, JSON, LINES},
+};
+
+/// A bar and what was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Bar {
+    pub(crate) what: &'static str,
+    pub(crate) bar: &'static str,
+    pub(crate) measured: String,
+    /// Null where this run did not measure it.
+    pub(crate) is_met: Option<bool>,
+}
+
+/// All bars.
+pub(crate) fn of(results: &Results) -> Vec<Bar> {
+    let first_event = Spread::of(results.startup_seconds.iter().copied());
+    vec![
+        throughput(
+            results,
+            "churn on one thread, default depth",
+            LINES,
+            ">= 0.93",
+            0.93,
+        ),
+        throughput(
+            results,
+            "the same with every transition streamed",
+            ALL,
+            ">= 0.85",
+            0.85,
+        ),
+        lost(
+            results,
+            "lost in the ring buffer at that rate, default depth",
+            LINES,
+        ),
+        lost(results, "the same as JSON", JSON),
+        lost(results, "the same as JSON with every transition", ALL),
+        user(
+            results,
+            "user CPU per event, decoded, attributed, added up and written as lines",
+            LINES,
+        ),
+        user(results, "the same as JSON", JSON),
+        user(results, "the same as JSON with every transition", ALL),
+        bar(
+            "an unrelated system call",
+            "<= 15 ns more",
+            results.compared(
+                "syscall",
+                LINES,
+                |work| work.p50_us,
+                |it, base| (it - base) * 1e3,
+            ),
+            |more| {
+                format!(
+                    "{:.1} ns more ({:.1} to {:.1})",
+                    more.median, more.low, more.high
+                )
+            },
+            |more| more.median <= 15.0,
+        ),
+        bar(
+            "resident at 100,000 connections (200,000 sockets), without the rings",
+            "<= 64 MiB",
+            results.cost("idle", LINES, |_, cost| {
+                Some(cost.memory.resident as f64 / f64::from(1 << 20))
+            }),
+            |mib| format!("{mib:.1} MiB"),
+            |mib| mib.high <= 64.0,
+        ),
+        bar(
+            "start to first event",
+            "<= 0.5 s",
+            first_event,
+            |seconds| format!("{seconds:.2} s"),
+            |seconds| seconds.median <= 0.5,
+        ),
+    ]
+}
+
+fn bar<T: Copy>(
+    what: &'static str,
+    bar: &'static str,
+    measured: Option<T>,
+    show: impl Fn(T) -> String,
+    is_met: impl Fn(T) -> bool,
+) -> Bar {
+    Bar {
+        what,
+        bar,
+        measured: measured.map_or_else(|| "-".to_owned(), show),
+        is_met: measured.map(is_met),
+    }
+}
+
+/// By the load's processor time, which other work of the machine does not change; by the clock is shown beside it.
+fn throughput(
+    results: &Results,
+    what: &'static str,
+    variant: &str,
+    text: &'static str,
+    least: f64,
+) -> Bar {
+    let of = |rate: fn(&Work) -> Option<f64>| {
+        results.compared("churn", variant, rate, |it, base| it / base)
+    };
+    bar(
+        what,
+        text,
+        of(Work::rate_by_cpu).zip(of(Work::rate)),
+        |(cpu, wall)| format!("{cpu:.3} by CPU time, {wall:.3} by the clock"),
+        |(cpu, _)| cpu.median >= least,
+    )
+}
+
+fn lost(results: &Results, what: &'static str, variant: &str) -> Bar {
+    let lost = results.most("churn", variant, |cost| {
+        Some(cost.summary.as_ref()?.lost.ring_full)
+    });
+    bar(what, "0", lost, |lost| lost.to_string(), |lost| lost == 0)
+}
+
+fn user(results: &Results, what: &'static str, variant: &str) -> Bar {
+    let ns = results.cost("churn", variant, |_, cost| cost.user_ns_per_event());
+    bar(
+        what,
+        "<= 200 ns",
+        ns,
+        |ns| format!("{ns:.0} ns").replace(" %", " %"),
+        |ns| ns.median <= 200.0,
+    )
+}

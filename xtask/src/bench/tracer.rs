@@ -1,0 +1,108 @@
+//! A running tracer, whose output goes nowhere.
+
+use std::{
+    io::Read as _,
+    process::{Child, Command, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{load, process::Process};
+
+/// How long a tracer may take for what takes it a second or two.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a tracer may take to read what waits for it.
+const DRAIN: Duration = Duration::from_secs(10);
+/// It is idle when it needs less processor time than this in each [`PAUSE`].
+const IDLE: f64 = 0.002;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A child that is killed when it is dropped.
+pub(crate) struct Tracer {
+    child: Child,
+    errors: Option<JoinHandle<String>>,
+}
+
+impl Tracer {
+    /// Starts `command`.
+    pub(crate) fn start(command: &mut Command, stdout: Stdio) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {:?}", command.get_program()))?;
+        let mut stderr = child.stderr.take().context("no pipe")?;
+        let errors = thread::spawn(move || {
+            let mut text = String::new();
+            // Whatever it said until it could not be read any more.
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        Ok(Self {
+            child,
+            errors: Some(errors),
+        })
+    }
+
+    /// What `/proc` tells of it.
+    pub(crate) fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+
+    /// Waits until it shows the connections that the load makes meanwhile: it is attached, and writes.
+    pub(crate) fn wait_until_it_shows(&mut self, load: &mut load::Running) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.process().written()? == 0 {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the tracer ended ({status}); it said: {}", self.said());
+            }
+            if Instant::now() > deadline {
+                bail!("the tracer shows nothing");
+            }
+            load.warm()?;
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.drain()
+    }
+
+    /// Waits until it has read what waits for it.
+    pub(crate) fn drain(&self) -> Result<()> {
+        let deadline = Instant::now() + DRAIN;
+        let mut before = self.process().clock()?;
+        loop {
+            thread::sleep(PAUSE);
+            let now = self.process().clock()?;
+            let cpu = now.since(before);
+            if cpu.user + cpu.system < IDLE || Instant::now() > deadline {
+                return Ok(());
+            }
+            before = now;
+        }
+    }
+
+    /// Ends it as Ctrl-C does, and returns what it said on stderr.
+    pub(crate) fn end(mut self) -> Result<String> {
+        kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGINT)?;
+        self.child.wait()?;
+        Ok(self.said())
+    }
+
+    fn said(&mut self) -> String {
+        let errors = self.errors.take().map(JoinHandle::join);
+        errors.and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

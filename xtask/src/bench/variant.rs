@@ -1,0 +1,71 @@
+//! What is compared: no tracer, tcptrace in its ways, and what people use instead. A line each.
+
+use std::{ffi::OsString, path::Path};
+
+use super::load::Load;
+
+/// A way to trace.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Variant {
+    pub(crate) name: &'static str,
+    tool: Tool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Tool {
+    /// The baseline.
+    None,
+    Tcptrace(&'static [&'static str]),
+    Tcpstates,
+    Bpftrace,
+}
+
+pub(crate) const UNTRACED: &str = "untraced";
+pub(crate) const LINES: &str = "watch";
+pub(crate) const JSON: &str = "watch json";
+pub(crate) const ALL: &str = "watch json, all events";
+
+/// The first is what the others are compared with.
+pub(crate) const VARIANTS: &[Variant] = &[
+    variant(UNTRACED, Tool::None),
+    variant(LINES, Tool::Tcptrace(&["watch", "--format", "lines"])),
+    variant(JSON, Tool::Tcptrace(&["watch", "--format", "json"])),
+    variant(
+        ALL,
+        Tool::Tcptrace(&["watch", "--format", "json", "--events", "all"]),
+    ),
+    variant("tcpstates", Tool::Tcpstates),
+    variant("bpftrace", Tool::Bpftrace),
+];
+
+const fn variant(name: &'static str, tool: Tool) -> Variant {
+    Variant { name, tool }
+}
+
+/// The same events as tcptrace prints.
+const SCRIPT: &str = include_str!("events.bt");
+
+impl Variant {
+    /// Whether it is tcptrace, and so ends with a summary.
+    pub(crate) const fn is_tcptrace(&self) -> bool {
+        matches!(self.tool, Tool::Tcptrace(_))
+    }
+
+    /// The command, as a program and its arguments; none for the baseline.
+    pub(crate) fn command(
+        &self,
+        tcptrace: &Path,
+        load: &Load,
+    ) -> Option<(OsString, Vec<OsString>)> {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        Some(match self.tool {
+            Tool::None => return None,
+            Tool::Tcptrace(arguments) => {
+                let arguments = [arguments, load.options].concat();
+                (tcptrace.into(), words(&arguments))
+            }
+            Tool::Tcpstates => ("tcpstates".into(), vec![]),
+            Tool::Bpftrace => ("bpftrace".into(), words(&["-e", SCRIPT])),
+        })
+    }
+}
