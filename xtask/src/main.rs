@@ -4,6 +4,7 @@ mod bench;
 mod lint;
 mod process;
 mod setup;
+mod soak;
 mod test;
 mod vm;
 mod watch;
@@ -25,6 +26,7 @@ enum Command {
     Test(test::Args),
     Vm(vm::Args),
     Bench(bench::Args),
+    Soak(soak::Args),
     /// Run rustfmt and clippy on user space and on the kernel programs.
     Lint,
 }
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Lint => lint::run(),
     };
     match result {

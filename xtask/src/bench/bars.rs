@@ -135,7 +135,7 @@ fn user(results: &Results, what: &'static str, variant: &str) -> Bar {
         what,
         "<= 200 ns",
         ns,
-        |ns| format!("{ns:.0} ns").replace(" %", " %"),
+        |ns| format!("{:.0} ns ({:.0} to {:.0})", ns.median, ns.low, ns.high),
         |ns| ns.median <= 200.0,
     )
 }

@@ -1,6 +1,7 @@
 //! The loads: programs that do work in a network namespace of their own and count it.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -18,13 +19,14 @@ pub(crate) struct Load {
     pub(crate) about: &'static str,
     /// What is counted.
     pub(crate) unit: &'static str,
-    /// One processor is the load's, and the others are the tracer's.
+    /// One processor is the load's, and the others are the tracer's. Without that, programs that talk to each other cost
+    /// half as much when the scheduler happens to put them on one processor.
     pub(crate) is_alone: bool,
     /// What `tcptrace` needs to be told.
     pub(crate) options: &'static [&'static str],
 }
 
-const fn load(name: &'static str, unit: &'static str, about: &'static str) -> Load {
+pub(crate) const fn load(name: &'static str, unit: &'static str, about: &'static str) -> Load {
     Load {
         name,
         about,
@@ -48,16 +50,22 @@ pub(crate) const LOADS: &[Load] = &[
         "connections",
         "the same on as many threads as there are processors",
     ),
-    load(
-        "redis",
-        "requests",
-        "redis-benchmark, 50 connections that stay open, GET",
-    ),
-    load(
-        "nginx",
-        "requests",
-        "wrk against nginx, 32 connections that stay open",
-    ),
+    Load {
+        is_alone: true,
+        ..load(
+            "redis",
+            "requests",
+            "redis-benchmark, 50 connections that stay open, GET",
+        )
+    },
+    Load {
+        is_alone: true,
+        ..load(
+            "nginx",
+            "requests",
+            "wrk against nginx, 32 connections that stay open",
+        )
+    },
     Load {
         is_alone: true,
         ..load(
@@ -91,7 +99,12 @@ pub(crate) struct Running {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+    /// Inode number of its network namespace.
+    pub(crate) netns: u64,
 }
+
+/// The kernel's counters of a load's namespace, by the names of `nstat`.
+pub(crate) type Counters = BTreeMap<String, u64>;
 
 /// What a load says of a run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -126,11 +139,14 @@ impl Running {
             child,
             input,
             output: BufReader::new(output),
+            netns: 0,
         };
         let ready = running.hear()?;
-        if ready != "ready" {
-            bail!("the load {} says `{ready}`", load.name);
-        }
+        let netns = ready.strip_prefix("ready ").map(str::parse);
+        running.netns = match netns {
+            Some(Ok(netns)) => netns,
+            _ => bail!("the load {} says `{ready}`", load.name),
+        };
         Ok(running)
     }
 
@@ -144,6 +160,18 @@ impl Running {
         self.say(&format!("run {seconds}"))?;
         let answer = self.hear()?;
         serde_json::from_str(&answer).with_context(|| format!("the load says `{answer}`"))
+    }
+
+    /// Waits until all its connections have ended, and reads the kernel's counters.
+    pub(crate) fn counters(&mut self) -> Result<Counters> {
+        self.say("counters")?;
+        let answer = self.hear()?;
+        serde_json::from_str(&answer).with_context(|| format!("the load says `{answer}`"))
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn say(&mut self, command: &str) -> Result<()> {

@@ -16,7 +16,8 @@ const MIB: f64 = (1 << 20) as f64;
 pub(crate) fn text(results: &Results) -> String {
     let mut text = machine(&results.machine);
     text += &format!(
-        "\n{} rounds, each of all variants in turn; a load works for {} s. Numbers are medians, ± is half the range of the rounds.\n",
+        "\n{} rounds, each of all variants in turn; a load works for {} s. Numbers are medians, ± is half the range of the rounds. \
+         Latencies with a sign are what was added; losses and memory are the worst round's.\n",
         results.rounds, results.seconds
     );
     for load in LOADS {
@@ -112,7 +113,13 @@ fn work_row(results: &Results, load: &str, variant: &str) -> Option<Vec<String>>
             3,
         )
     };
-    let time = |number: fn(&Work) -> Option<f64>| cell(results.work(load, variant, number), 3);
+    let time = |number: fn(&Work) -> Option<f64>| {
+        if variant == UNTRACED {
+            return cell(results.work(load, variant, number), 3);
+        }
+        let added = results.compared(load, variant, number, |it, base| it - base);
+        added.map_or_else(|| "-".to_owned(), |added| format!("{:+.3}", added.median))
+    };
     Some(vec![
         variant.to_owned(),
         cell(results.work(load, variant, Work::rate), 0),

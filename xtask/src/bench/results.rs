@@ -106,9 +106,10 @@ impl Work {
 }
 
 impl Cost {
-    /// Processor time in the program, ns, for each event it showed. What it showed before the load began is left in both.
+    /// Processor time in the program, ns, for each event that it showed, where they are so many that the rest does not count.
     pub(crate) fn user_ns_per_event(&self) -> Option<f64> {
+        const MANY: u64 = 20_000;
         let events = self.summary.as_ref()?.total();
-        Some(self.cpu.user * 1e9 / events as f64)
+        (events >= MANY).then(|| self.cpu.user * 1e9 / events as f64)
     }
 }

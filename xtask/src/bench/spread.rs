@@ -25,12 +25,10 @@ impl Spread {
         Some(Self { median, low, high })
     }
 
-    /// Half the range, in percent of the median.
-    fn percent(self) -> f64 {
-        if self.median == 0.0 {
-            return 0.0;
-        }
-        (self.high - self.low) / 2.0 / self.median * 100.0
+    /// Half the range, in percent of the median; `None` where there is none.
+    fn percent(self) -> Option<f64> {
+        let half = (self.high - self.low) / 2.0;
+        (half > 0.0 && self.median != 0.0).then(|| half / self.median.abs() * 100.0)
     }
 }
 
@@ -38,12 +36,11 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(0);
-        write!(
-            f,
-            "{} ±{:.0} %",
-            grouped(self.median, digits),
-            self.percent()
-        )
+        f.write_str(&grouped(self.median, digits))?;
+        match self.percent() {
+            Some(percent) => write!(f, " ±{percent:.0} %"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -80,6 +77,6 @@ mod tests {
     fn the_spread_is_half_the_range() {
         let spread = Spread::of([90_000.0, 100_000.0, 106_000.0]).unwrap();
         assert_eq!(spread.to_string(), "100,000 ±8 %");
-        assert_eq!(format!("{:.2}", Spread::of([-1.5]).unwrap()), "-1.50 ±0 %");
+        assert_eq!(format!("{:.2}", Spread::of([-1.5]).unwrap()), "-1.50");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::Read as _,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -51,6 +51,11 @@ impl Tracer {
         })
     }
 
+    /// Takes its output, where that is a pipe.
+    pub(crate) fn output(&mut self) -> Result<ChildStdout> {
+        self.child.stdout.take().context("no pipe")
+    }
+
     /// What `/proc` tells of it.
     pub(crate) fn process(&self) -> Process {
         Process(self.child.id())
@@ -59,7 +64,9 @@ impl Tracer {
     /// Waits until it shows the connections that the load makes meanwhile: it is attached, and writes.
     pub(crate) fn wait_until_it_shows(&mut self, load: &mut load::Running) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while self.process().written()? == 0 {
+        let (mut written, mut grown) = (0, 0);
+        // It may say something before it is attached, and so its output must grow again and again.
+        while grown < 3 {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the tracer ended ({status}); it said: {}", self.said());
             }
@@ -67,7 +74,10 @@ impl Tracer {
                 bail!("the tracer shows nothing");
             }
             load.warm()?;
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(PAUSE);
+            let now = self.process().written()?;
+            grown += u8::from(now > written);
+            written = now;
         }
         self.drain()
     }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -51,14 +51,13 @@ impl Load for Idle {
     fn run(&mut self, _: Duration) -> Work {
         for holder in &mut self.0 {
             let input = holder.stdin.as_mut().expect("piped");
-            input.write_all(b"run 0\n").expect("the holder lives");
+            input.write_all(b"open\n").expect("the holder lives");
         }
         let mut done = 0;
         for holder in &mut self.0 {
             let output = BufReader::new(holder.stdout.as_mut().expect("piped"));
-            let answer = output.lines().nth(1).expect("an answer").expect("text");
-            let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
-            done += answer["done"].as_u64().expect("a number");
+            let held = output.lines().next().expect("an answer").expect("text");
+            done += held.parse::<u64>().expect("a number");
         }
         Work {
             done,
@@ -72,23 +71,18 @@ impl Load for Idle {
     }
 }
 
-/// One process' share.
-#[derive(Default)]
-pub(crate) struct Holder(Vec<(TcpStream, TcpStream)>);
-
-impl Load for Holder {
-    fn run(&mut self, _: Duration) -> Work {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("raise the limit");
-        // An address of its own, as the ports of one do not reach for all.
-        let pid = std::process::id().to_be_bytes();
-        let address = SocketAddr::from(([127, pid[1], pid[2], pid[3]], 0));
-        let listener = TcpListener::bind(address).expect("listen");
-        let share = CONNECTIONS.div_ceil(CONNECTIONS.div_ceil(share()));
-        self.0 = (0..share).map(|_| sockets::pair(&listener)).collect();
-        Work {
-            done: self.0.len() as u64,
-            latency: Latency::None,
-        }
-    }
+/// One process' share: opens it when it is told to, and holds it until its input ends.
+pub(crate) fn hold() {
+    let mut lines = std::io::stdin().lines();
+    lines.next();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("raise the limit");
+    // An address of its own, as the ports of one do not reach for all.
+    let pid = std::process::id().to_be_bytes();
+    let address = SocketAddr::from(([127, pid[1], pid[2], pid[3]], 0));
+    let listener = TcpListener::bind(address).expect("listen");
+    let number = CONNECTIONS.div_ceil(CONNECTIONS.div_ceil(share()));
+    let held: Vec<_> = (0..number).map(|_| sockets::pair(&listener)).collect();
+    println!("{}", held.len());
+    lines.next();
 }

@@ -16,23 +16,16 @@ const STREAMS: usize = 16;
 /// Bytes of one transfer.
 const SIZE: usize = 256 << 10;
 
-/// Connections, each with the thread that answers a transfer with one byte.
-pub(crate) struct Lossy(Vec<TcpStream>);
+/// Who answers each transfer with one byte.
+pub(crate) struct Lossy(TcpListener);
 
 impl Lossy {
     pub(crate) fn new(netns: &Netns) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
-        let pair = |_| {
-            let (client, server) = sockets::pair(&listener);
-            thread::spawn(move || answer(server));
-            client
-        };
-        let streams = (0..STREAMS).map(pair).collect();
         // One in a hundred, not at random: each run loses as much. Only what holds data, so that no connect waits a second.
         netns.drop_incoming(
             "meta l4proto tcp tcp flags & (syn | fin | rst) == 0 numgen inc mod 100 < 1",
         );
-        Self(streams)
+        Self(TcpListener::bind("127.0.0.1:0").expect("listen"))
     }
 }
 
@@ -51,9 +44,12 @@ impl Load for Lossy {
                 stream.write_all(&[0; SIZE]).expect("send");
                 stream.read_exact(&mut [0]).expect("the answer");
             };
-            let streams = self.0.iter_mut();
-            let threads: Vec<_> = streams
-                .map(|stream| scope.spawn(move || repeat(time, || transfer(stream))))
+            let threads: Vec<_> = (0..STREAMS)
+                .map(|_| {
+                    let (mut client, server) = sockets::pair(&self.0);
+                    scope.spawn(move || answer(server));
+                    scope.spawn(move || repeat(time, || transfer(&mut client)))
+                })
                 .collect();
             for thread in threads {
                 all += thread.join().expect("a thread of the load");

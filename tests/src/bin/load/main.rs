@@ -1,7 +1,8 @@
 //! `load NAME`: work for `cargo xtask bench` and `cargo xtask soak`, in a network namespace of its own, counted by itself.
 //!
-//! It says `ready`, then takes a command a line: `warm` makes a few connections, `run SECONDS` works and answers with one
-//! JSON object. It ends with its input.
+//! It says `ready` and the namespace's inode number, then takes a command a line. `warm` makes a few connections; `run SECONDS`
+//! works and answers with one JSON object; `counters` waits until every connection has ended and answers with the kernel's
+//! counters of the namespace. It ends with its input.
 
 mod churn;
 mod emfile;
@@ -26,16 +27,20 @@ fn main() {
     let name = arguments.first().map_or("", String::as_str);
     // Its part of a load of several processes, in the namespace of the one that started it.
     if name == idle::HOLDER {
-        return serve(&mut idle::Holder::default());
+        return idle::hold();
     }
     let netns = Netns::new();
-    netns.run(|| serve(load(name, &netns).as_mut()));
+    netns.run(|| serve(load(name, &netns).as_mut(), &netns));
 }
 
 fn load(name: &str, netns: &Netns) -> Box<dyn Load> {
     match name {
         "churn" => Box::new(Churn::new(1)),
         "churn-all" => Box::new(Churn::new(processors())),
+        "overflow" => {
+            netns.sysctl("net.ipv4.tcp_max_tw_buckets", "50");
+            Box::new(Churn::new(1))
+        }
         "redis" => Box::new(redis::Redis::new(netns)),
         "nginx" => Box::new(nginx::Nginx::new(netns)),
         "emfile" => Box::new(emfile::Emfile::new()),
@@ -50,9 +55,9 @@ fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
-fn serve(load: &mut dyn Load) {
+fn serve(load: &mut dyn Load, netns: &Netns) {
     let warmer = Churn::new(1);
-    println!("ready");
+    println!("ready {}", netns.inode());
     for line in io::stdin().lock().lines() {
         let line = line.expect("read a command");
         match line.split_once(' ').unwrap_or((&line, "")) {
@@ -63,7 +68,24 @@ fn serve(load: &mut dyn Load) {
                 let work = load.run(time);
                 println!("{}", meter.stop(&work));
             }
+            ("counters", _) => {
+                netns.quiet();
+                println!("{}", counters(netns));
+            }
             _ => panic!("no command `{line}`"),
         }
     }
+}
+
+fn counters(netns: &Netns) -> serde_json::Value {
+    const NAMES: [&str; 4] = [
+        "TcpActiveOpens",
+        "TcpPassiveOpens",
+        "TcpRetransSegs",
+        "TcpExtTCPTimeWaitOverflow",
+    ];
+    NAMES
+        .map(|name| (name, netns.counter(name)))
+        .into_iter()
+        .collect()
 }
