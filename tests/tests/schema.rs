@@ -6,10 +6,11 @@ use tcptrace_tests::{Trace, Traffic, Veth, events::Event, tcptrace};
 
 const SCHEMA: &str = include_str!("../../docs/schema.md");
 
-/// Objects whose keys are data: a state's, an event's, a rung's or a field's name.
-const KEYED_BY_DATA: [&str; 5] = [
+/// Objects whose keys are data: a state's, an event's, a program's, a rung's or a field's name.
+const KEYED_BY_DATA: [&str; 6] = [
     "us_in_state",
     "events",
+    "programs",
     "refused",
     "prototypes",
     "fields_missing",

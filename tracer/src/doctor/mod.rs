@@ -113,6 +113,9 @@ pub struct HookReport {
     pub shows: &'static str,
     /// The rung it got; null when nothing was attached.
     pub rung: Option<&'static str>,
+    /// The rung's programs, and how many instructions the verifier went through to accept each: what a change of a program
+    /// costs shows here first. Null where the kernel does not tell.
+    pub programs: BTreeMap<&'static str, Option<u64>>,
     /// Better rungs, and why not.
     pub refused: BTreeMap<&'static str, String>,
 }
@@ -256,6 +259,17 @@ fn attached(session: &Session) -> Vec<HookReport> {
             hook: attached.hook.name(),
             shows: step.shows,
             rung: Some(attached.rung.name),
+            programs: attached
+                .rung
+                .programs
+                .iter()
+                .map(|hooked| {
+                    (
+                        hooked.program,
+                        session.verified_instructions(hooked.program),
+                    )
+                })
+                .collect(),
             refused: attached
                 .refused
                 .iter()
@@ -272,6 +286,7 @@ fn not_attached(reason: &str) -> Vec<HookReport> {
             hook: step.hook.name(),
             shows: step.shows,
             rung: None,
+            programs: BTreeMap::new(),
             refused: step
                 .rungs
                 .iter()

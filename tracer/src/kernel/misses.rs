@@ -15,9 +15,13 @@ use super::{attach::Attached, ladder::Rung};
 pub(super) fn recursions(ebpf: &Ebpf, rung: &Rung) -> u64 {
     let programs = rung.programs.iter();
     programs
-        .filter_map(|hooked| descriptor(ebpf.program(hooked.program)?))
-        .filter_map(|fd| field(fd.as_raw_fd(), "recursion_misses:"))
+        .filter_map(|hooked| told(ebpf, hooked.program, "recursion_misses:"))
         .sum()
+}
+
+/// A number that the kernel shows of a loaded program, `kernel/bpf/syscall.c: bpf_prog_show_fdinfo`.
+pub(super) fn told(ebpf: &Ebpf, program: &str, name: &str) -> Option<u64> {
+    field(descriptor(ebpf.program(program)?)?.as_raw_fd(), name)
 }
 
 /// The descriptor of a loaded program.

@@ -39,6 +39,13 @@ impl Session {
         Ok(result)
     }
 
+    /// Instructions that the verifier went through to accept a program; `None` before 5.16, which does not
+    /// tell, and for a program that is not loaded.
+    #[must_use]
+    pub fn verified_instructions(&self, program: &str) -> Option<u64> {
+        misses::told(&self.ebpf, program, "verified_insns:")
+    }
+
     /// The processes that the kernel programs know.
     ///
     /// # Errors

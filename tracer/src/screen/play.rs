@@ -211,11 +211,17 @@ impl Playing {
                 continue;
             }
             if self.target.take().is_some() {
-                self.clock = Clock { trace: ts, here: now };
+                self.clock = Clock {
+                    trace: ts,
+                    here: now,
+                };
             }
             if self.is_stepping {
                 self.is_stepping = !is_event;
-                self.clock = Clock { trace: ts, here: now };
+                self.clock = Clock {
+                    trace: ts,
+                    here: now,
+                };
                 return Ok(());
             }
             let due = self.clock.due(ts, &self.player());
@@ -258,7 +264,9 @@ impl Playing {
 
     /// What comes from the terminal; `None` when the time has come first.
     fn input(&mut self, until: Option<Instant>) -> io::Result<Option<Input>> {
-        let Some(runtime) = &self.runtime else { return Ok(None) };
+        let Some(runtime) = &self.runtime else {
+            return Ok(None);
+        };
         let (front, interrupt, terminate) =
             (&mut self.front, &mut self.interrupt, &mut self.terminate);
         let input = runtime.block_on(async {
@@ -329,7 +337,9 @@ impl Playing {
             {
                 return Err(anyhow::Error::from(error).into());
             }
-            self.target = self.target.filter(|_| self.broken_off == Some(BrokenOff::Back));
+            self.target = self
+                .target
+                .filter(|_| self.broken_off == Some(BrokenOff::Back));
         }
         Ok(())
     }

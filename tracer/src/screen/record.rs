@@ -1,11 +1,7 @@
 //! Recording from here on: what was before is taken off every sum, so that the recorded trace's sums are
 //! those of its events.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    io,
-};
+use std::{borrow::Cow, collections::BTreeMap, io};
 
 use rustc_hash::FxHashMap;
 use tracer_common::process::Totals;
@@ -143,7 +139,9 @@ const fn less(now: &Totals, before: &Totals) -> Totals {
         retransmit_segs: now.retransmit_segs.saturating_sub(before.retransmit_segs),
         resets_sent: now.resets_sent.saturating_sub(before.resets_sent),
         resets_received: now.resets_received.saturating_sub(before.resets_received),
-        time_wait_overflow: now.time_wait_overflow.saturating_sub(before.time_wait_overflow),
+        time_wait_overflow: now
+            .time_wait_overflow
+            .saturating_sub(before.time_wait_overflow),
         fd_exhausted: now.fd_exhausted.saturating_sub(before.fd_exhausted),
         lost: now.lost.saturating_sub(before.lost),
     }

@@ -146,7 +146,8 @@ impl Screen {
 
     fn begin(&self, path: &Path) -> Result<Recorder> {
         let sink = (self.open)(path)?;
-        Recorder::new(sink, &self.state.aggregate).map_err(|error| anyhow::Error::from(error).into())
+        Recorder::new(sink, &self.state.aggregate)
+            .map_err(|error| anyhow::Error::from(error).into())
     }
 
     /// Hands what comes in to the recorder; one that fails is given up, and the screen goes on.
@@ -177,7 +178,11 @@ impl Screen {
 
 /// `tcptrace-HOST-20260131T120000.123.md`, in the present folder.
 fn file_name(state: &State, extension: &str) -> PathBuf {
-    let host = state.aggregate.start.as_ref().map_or("", |start| start.host.as_str());
+    let host = state
+        .aggregate
+        .start
+        .as_ref()
+        .map_or("", |start| start.host.as_str());
     let is_plain = |char: &char| char.is_ascii_alphanumeric() || *char == '-';
     let host: String = host.chars().filter(is_plain).collect();
     let now = state.aggregate.now.to_string();

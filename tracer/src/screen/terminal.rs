@@ -14,9 +14,7 @@ use crossterm::{
     cursor::{Hide, Show},
     event::{DisableMouseCapture, EnableMouseCapture},
     execute,
-    terminal::{
-        EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
-    },
+    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 use ratatui::{Terminal, backend::CrosstermBackend};
 
@@ -46,7 +44,8 @@ impl Guard {
             give_back();
             error
         };
-        execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, Hide).map_err(give_back)?;
+        execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, Hide)
+            .map_err(give_back)?;
         let out = BufWriter::with_capacity(64 << 10, io::stdout());
         let terminal = Terminal::new(CrosstermBackend::new(out)).map_err(give_back)?;
         Ok(Self { terminal })
@@ -65,7 +64,12 @@ fn give_back() {
         return;
     }
     // Nothing can be done about a terminal that has gone.
-    let _ = execute!(io::stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);
+    let _ = execute!(
+        io::stdout(),
+        DisableMouseCapture,
+        LeaveAlternateScreen,
+        Show
+    );
     let _ = io::stdout().flush();
     let _ = disable_raw_mode();
 }
@@ -148,7 +152,11 @@ mod tests {
     fn a_panic_gives_the_terminal_back() {
         let pty = openpty(None, None).unwrap();
         let before = tcgetattr(&pty.slave).unwrap();
-        assert!(before.local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO));
+        assert!(
+            before
+                .local_flags
+                .contains(LocalFlags::ICANON | LocalFlags::ECHO)
+        );
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut command = Command::new(env::current_exe().unwrap());
         command

@@ -25,9 +25,17 @@ pub fn ticket(state: &State) -> String {
 }
 
 fn head(to: &mut String, state: &State) -> std::fmt::Result {
-    let (host, kernel, version) = state.aggregate.start.as_ref().map_or(("", "", ""), |start| {
-        (start.host.as_str(), start.kernel.as_str(), start.version.as_ref())
-    });
+    let (host, kernel, version) = state
+        .aggregate
+        .start
+        .as_ref()
+        .map_or(("", "", ""), |start| {
+            (
+                start.host.as_str(),
+                start.kernel.as_str(),
+                start.version.as_ref(),
+            )
+        });
     writeln!(to, "# tcptrace on {host}, {}\n", state.aggregate.now)?;
     writeln!(
         to,
@@ -44,7 +52,12 @@ fn head(to: &mut String, state: &State) -> std::fmt::Result {
             lost.skipped
         )?;
     }
-    for filter in state.aggregate.start.iter().flat_map(|start| &start.filters) {
+    for filter in state
+        .aggregate
+        .start
+        .iter()
+        .flat_map(|start| &start.filters)
+    {
         writeln!(to, "Only `{filter}`.")?;
     }
     if !state.view.filter.is_empty() {
@@ -61,7 +74,13 @@ fn findings(to: &mut String, state: &State) -> std::fmt::Result {
     for finding in &state.findings {
         writeln!(to, "- **{}** {}", finding.name, cell(&finding.sentence))?;
         for evidence in &finding.evidence {
-            writeln!(to, "  - {}: {} ({})", evidence.name, cell(&evidence.value), evidence.source)?;
+            writeln!(
+                to,
+                "  - {}: {} ({})",
+                evidence.name,
+                cell(&evidence.value),
+                evidence.source
+            )?;
         }
         for remedy in &finding.remedy {
             writeln!(to, "  - remedy: {}", cell(remedy))?;
@@ -74,19 +93,54 @@ fn conditions(to: &mut String, state: &State) -> std::fmt::Result {
     let conditions = &state.conditions;
     writeln!(to, "\n## State\n")?;
     for (pid, of) in conditions.fullest().into_iter().take(5) {
-        let who = state.described(pid).map_or_else(String::new, |who| name(&who));
-        writeln!(to, "- descriptors of {}[{}]: {}", cell(&who), pid.pid, gauge(of))?;
+        let who = state
+            .described(pid)
+            .map_or_else(String::new, |who| name(&who));
+        writeln!(
+            to,
+            "- descriptors of {}[{}]: {}",
+            cell(&who),
+            pid.pid,
+            gauge(of)
+        )?;
     }
-    for queue in conditions.queues.iter().filter(|queue| queue.gauge.used > 0).take(5) {
-        writeln!(to, "- queue of {} (netns {}): {}", queue.local, queue.netns, gauge(queue.gauge))?;
+    for queue in conditions
+        .queues
+        .iter()
+        .filter(|queue| queue.gauge.used > 0)
+        .take(5)
+    {
+        writeln!(
+            to,
+            "- queue of {} (netns {}): {}",
+            queue.local,
+            queue.netns,
+            gauge(queue.gauge)
+        )?;
     }
-    for (netns, of) in conditions.time_wait.iter().filter(|(_, of)| of.used > 0).take(5) {
+    for (netns, of) in conditions
+        .time_wait
+        .iter()
+        .filter(|(_, of)| of.used > 0)
+        .take(5)
+    {
         writeln!(to, "- time-wait table of netns {netns}: {}", gauge(*of))?;
     }
     for one in conditions.stuck.iter().take(MOST) {
-        let remote = one.ends.remote.map_or_else(String::new, |remote| remote.to_string());
-        let why = if one.is_probing { "closed window" } else { "nothing acknowledged" };
-        writeln!(to, "- stuck: {} -> {remote}, {why}, backoff {}", one.ends.local, one.backoff)?;
+        let remote = one
+            .ends
+            .remote
+            .map_or_else(String::new, |remote| remote.to_string());
+        let why = if one.is_probing {
+            "closed window"
+        } else {
+            "nothing acknowledged"
+        };
+        writeln!(
+            to,
+            "- stuck: {} -> {remote}, {why}, backoff {}",
+            one.ends.local, one.backoff
+        )?;
     }
     for (name, value, growth) in &conditions.counters {
         writeln!(to, "- {name} since boot: {value}, +{growth} in this trace")?;

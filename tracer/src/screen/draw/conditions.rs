@@ -135,7 +135,10 @@ fn connection(state: &State, one: &Stuck, theme: &Theme) -> String {
         .pid
         .and_then(|pid| state.by_number(pid))
         .map_or_else(String::new, |who| format!("{} ", name(&who)));
-    let remote = one.ends.remote.map_or_else(String::new, |remote| remote.to_string());
+    let remote = one
+        .ends
+        .remote
+        .map_or_else(String::new, |remote| remote.to_string());
     format!("{who}{} {remote} backoff {}  ", theme.signs.to, one.backoff)
 }
 
@@ -157,7 +160,10 @@ fn since_boot(conditions: &Conditions, theme: &Theme) -> Line<'static> {
         line.push_span(Span::raw("  "));
     }
     if conditions.namespaces > 1 {
-        line.push_span(part(format!("({} namespaces)", conditions.namespaces), theme.faint()));
+        line.push_span(part(
+            format!("({} namespaces)", conditions.namespaces),
+            theme.faint(),
+        ));
     }
     line
 }

@@ -49,7 +49,10 @@ fn head(finding: &Finding, theme: &Theme) -> Line<'static> {
 
 /// With all there is to say.
 pub(super) fn page(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
-    let title = vec![part(format!("findings ({})", state.findings.len()), theme.strong())];
+    let title = vec![part(
+        format!("findings ({})", state.findings.len()),
+        theme.strong(),
+    )];
     rule(buffer, area, title, theme);
     let area = Rect {
         y: area.y + 1,

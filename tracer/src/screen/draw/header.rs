@@ -25,10 +25,16 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
     }
     line.push_span(Span::raw(format!("  {}", clock(state.elapsed()))));
     let per_second = rate(state.rates().events);
-    let per_second = if per_second.is_empty() { "0" } else { &per_second };
+    let per_second = if per_second.is_empty() {
+        "0"
+    } else {
+        &per_second
+    };
     line.push_span(Span::raw(format!("  {per_second} events/s")));
     // What is lost must be seen, whatever else is cut.
-    let width = u16::try_from(lost.width()).unwrap_or(u16::MAX).min(area.width);
+    let width = u16::try_from(lost.width())
+        .unwrap_or(u16::MAX)
+        .min(area.width);
     let left = area.width.saturating_sub(width + 1);
     buffer.set_line(area.x, area.y, &line, left);
     buffer.set_line(area.x + area.width - width, area.y, &lost, width);
@@ -52,7 +58,10 @@ fn lost(state: &State, theme: &Theme) -> Line<'static> {
         if events > 0 {
             line.push_span(Span::raw("  "));
         }
-        line.push_span(part(format!("{} skipped", count(lost.skipped)), theme.doubtful()));
+        line.push_span(part(
+            format!("{} skipped", count(lost.skipped)),
+            theme.doubtful(),
+        ));
     }
     if !lost.is_any() {
         line.push_span(part("nothing lost", theme.faint()));
@@ -64,7 +73,10 @@ fn second(state: &State, theme: &Theme) -> Line<'static> {
     let mut line = Line::default();
     if let Some((path, since)) = &state.recording {
         let time = clock(state.aggregate.now.since(*since));
-        line.push_span(part(format!("{} recording {time}", theme.signs.record), theme.bad()));
+        line.push_span(part(
+            format!("{} recording {time}", theme.signs.record),
+            theme.bad(),
+        ));
         line.push_span(Span::raw(format!(" {}  ", path.display())));
     }
     if let Some(start) = &state.aggregate.start
@@ -77,7 +89,10 @@ fn second(state: &State, theme: &Theme) -> Line<'static> {
     if degraded.is_empty() {
         line.push_span(part("every hook on its best rung", theme.faint()));
     } else {
-        let hooks: Vec<_> = degraded.iter().map(|(hook, rung)| by_rung(hook, rung)).collect();
+        let hooks: Vec<_> = degraded
+            .iter()
+            .map(|(hook, rung)| by_rung(hook, rung))
+            .collect();
         line.push_span(part("degraded: ", theme.doubtful()));
         line.push_span(part(hooks.join(", "), theme.faint()));
     }
@@ -93,12 +108,22 @@ fn by_rung(hook: &str, rung: &str) -> String {
 }
 
 fn play(state: &State, player: &Player, width: usize, theme: &Theme) -> Line<'static> {
-    let sign = if player.is_paused { theme.signs.pause } else { theme.signs.play };
+    let sign = if player.is_paused {
+        theme.signs.pause
+    } else {
+        theme.signs.play
+    };
     let whole = player.last.since(player.first);
     let done = state.aggregate.now.since(player.first).min(whole);
-    let left = format!("{sign} {}  {}  ", player.speed.name(), time_of_day(state.aggregate.now));
+    let left = format!(
+        "{sign} {}  {}  ",
+        player.speed.name(),
+        time_of_day(state.aggregate.now)
+    );
     let right = format!("  {} of {}", clock(done), clock(whole));
-    let room = width.saturating_sub(left.chars().count() + right.chars().count()).min(60);
+    let room = width
+        .saturating_sub(left.chars().count() + right.chars().count())
+        .min(60);
     let full = if whole == 0 {
         room
     } else {

@@ -6,14 +6,20 @@ use super::{line::part, theme::Theme};
 use crate::screen::state::State;
 
 const KEYS: &[(&str, &str)] = &[
-    ("up down j k", "select, or scroll; PgUp PgDn Home End, ^u ^d"),
+    (
+        "up down j k",
+        "select, or scroll; PgUp PgDn Home End, ^u ^d",
+    ),
     ("Enter l", "open a process, or the processes of a group"),
     ("Esc h", "back; shows all again"),
     ("Tab", "arrows move the table or the stream"),
     ("f", "findings, with evidence and remedy"),
     ("g", "group by process, program, container, peer, listener"),
     ("s S", "sort by the next column, the other way round"),
-    ("/", "filter: name, pid, port or :port, address; all words must match"),
+    (
+        "/",
+        "filter: name, pid, port or :port, address; all words must match",
+    ),
     ("e", "kinds of events in the stream"),
     ("p", "pause the stream and scroll back in it"),
     ("r", "record from here on, and end that"),
@@ -31,8 +37,14 @@ const PLAYING: &[(&str, &str)] = &[
 const WORDS: &[(&str, &str)] = &[
     ("NEW", "connections opened, a second"),
     ("FAIL", "connects that failed, a second"),
-    ("RTX RTX%", "segments sent again, a second; its share of all those"),
-    ("RST TWO", "resets, sockets that found the time-wait table full"),
+    (
+        "RTX RTX%",
+        "segments sent again, a second; its share of all those",
+    ),
+    (
+        "RST TWO",
+        "resets, sockets that found the time-wait table full",
+    ),
     ("FDS FOR", "descriptors used of the limit; since when"),
 ];
 

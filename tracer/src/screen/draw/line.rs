@@ -53,7 +53,10 @@ pub(super) fn rule(buffer: &mut Buffer, area: Rect, title: Vec<Span<'_>>, theme:
     if area.height == 0 {
         return;
     }
-    let mut line = Line::from(vec![part(theme.signs.rule.repeat(2), theme.faint()), Span::raw(" ")]);
+    let mut line = Line::from(vec![
+        part(theme.signs.rule.repeat(2), theme.faint()),
+        Span::raw(" "),
+    ]);
     line.extend(title);
     line.push_span(Span::raw(" "));
     let rest = usize::from(area.width).saturating_sub(line.width());

@@ -51,7 +51,13 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: &Theme) {
     match state.view.overlay {
         Some(Overlay::Help) => over(buffer, screen, "keys", help::lines(state, theme), theme),
         Some(Overlay::Kinds(at)) => {
-            over(buffer, screen, "events in the stream", kinds::lines(state, at, theme), theme);
+            over(
+                buffer,
+                screen,
+                "events in the stream",
+                kinds::lines(state, at, theme),
+                theme,
+            );
         }
         Some(Overlay::Filter) | None => {}
     }
@@ -80,6 +86,10 @@ fn over(
     Clear.render(area, buffer);
     let title = Line::styled(format!(" {title} "), theme.strong());
     Paragraph::new(lines)
-        .block(Block::bordered().title(title).padding(ratatui::widgets::Padding::horizontal(1)))
+        .block(
+            Block::bordered()
+                .title(title)
+                .padding(ratatui::widgets::Padding::horizontal(1)),
+        )
         .render(area, buffer);
 }

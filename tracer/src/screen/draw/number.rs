@@ -80,7 +80,12 @@ pub(in crate::screen) fn span(ns: u64) -> String {
 #[must_use]
 pub(in crate::screen) fn clock(ns: u64) -> String {
     let seconds = ns / 1_000_000_000;
-    format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3_600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 /// The time of day to the millisecond, UTC.

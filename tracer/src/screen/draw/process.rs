@@ -43,9 +43,17 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, pid: Pid, the
             y += 1;
         }
     }
-    let table = Rect { y, height: bottom.saturating_sub(y), ..area };
+    let table = Rect {
+        y,
+        height: bottom.saturating_sub(y),
+        ..area
+    };
     connections(buffer, table, state, theme);
-    let events = Rect { y: bottom, height: area.bottom().saturating_sub(bottom), ..area };
+    let events = Rect {
+        y: bottom,
+        height: area.bottom().saturating_sub(bottom),
+        ..area
+    };
     its_events(buffer, events, state, pid, theme);
 }
 
@@ -63,7 +71,9 @@ fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let who = state.described(pid);
     let command = who.as_deref().and_then(|who| who.cmdline());
-    if let Some(command) = command.or_else(|| facts.text(&subject, name::CMDLINE).map(str::to_owned)) {
+    if let Some(command) =
+        command.or_else(|| facts.text(&subject, name::CMDLINE).map(str::to_owned))
+    {
         lines.push(field("command", lines::printable(&command), theme));
     }
     if let Some(who) = &who {
@@ -82,13 +92,19 @@ fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
         let chain: Vec<_> = ancestors
             .iter()
             .map(|parent| {
-                let comm = state.described(*parent).map_or_else(String::new, |who| state::name(&who));
+                let comm = state
+                    .described(*parent)
+                    .map_or_else(String::new, |who| state::name(&who));
                 let limit = facts.number(&Subject::Process(*parent), name::LIMIT_SOFT);
                 let limit = limit.map_or_else(String::new, |limit| format!(" (limit {limit})"));
                 format!("{comm}[{}]{limit}", parent.pid)
             })
             .collect();
-        lines.push(field("parents", chain.join(&format!(" {} ", theme.signs.from)), theme));
+        lines.push(field(
+            "parents",
+            chain.join(&format!(" {} ", theme.signs.from)),
+            theme,
+        ));
     }
     if let Some(of) = state.conditions.descriptors.get(&pid) {
         let mut line = field("descriptors", String::new(), theme);
@@ -107,24 +123,30 @@ fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
 /// What happened to it: the whole, the rate, the last minute. A line each kind that did happen.
 fn trouble(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
-    let Some(process) = state.aggregate.process(pid) else { return lines };
+    let Some(process) = state.aggregate.process(pid) else {
+        return lines;
+    };
     let quiet = Recent::default();
     let recent = state.recent_of(pid).unwrap_or(&quiet);
     let rates = recent.rates(state.second());
     let totals = &process.totals;
-    let mut add = |kind, what: &str, total: u64, per_second, count_of: fn(&Tally) -> u64, note: String| {
-        if total == 0 {
-            return;
-        }
-        let minute = recent.minute(state.second(), count_of);
-        lines.push(Line::from(vec![
-            part(format!("{what:<20}"), theme.kind(kind)),
-            part(format!("{:>6}", count(total)), theme.strong()),
-            Span::raw(format!("  {:>5}/s  ", rate(per_second))),
-            part(format!("{:<30}", bars(&minute, 30, theme.signs.bars)), theme.doubtful()),
-            part(note, theme.faint()),
-        ]));
-    };
+    let mut add =
+        |kind, what: &str, total: u64, per_second, count_of: fn(&Tally) -> u64, note: String| {
+            if total == 0 {
+                return;
+            }
+            let minute = recent.minute(state.second(), count_of);
+            lines.push(Line::from(vec![
+                part(format!("{what:<20}"), theme.kind(kind)),
+                part(format!("{:>6}", count(total)), theme.strong()),
+                Span::raw(format!("  {:>5}/s  ", rate(per_second))),
+                part(
+                    format!("{:<30}", bars(&minute, 30, theme.signs.bars)),
+                    theme.doubtful(),
+                ),
+                part(note, theme.faint()),
+            ]));
+        };
     let calls: Vec<_> = process
         .descriptors
         .iter()
@@ -133,7 +155,14 @@ fn trouble(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
             format!("  {errno} from {call} {}", count(sum.count))
         })
         .collect();
-    add("fd_exhausted", "out of descriptors", totals.fd_exhausted, rates.descriptors, |tally| tally.descriptors.into(), calls.concat());
+    add(
+        "fd_exhausted",
+        "out of descriptors",
+        totals.fd_exhausted,
+        rates.descriptors,
+        |tally| tally.descriptors.into(),
+        calls.concat(),
+    );
     let mut errors = std::collections::BTreeMap::new();
     for (errno, count) in process.flows.values().flat_map(|flow| &flow.failed) {
         *errors.entry(*errno).or_insert(0u64) += count;
@@ -142,7 +171,14 @@ fn trouble(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
         .iter()
         .map(|(errno, sum)| format!("  {errno} {}", count(*sum)))
         .collect();
-    add("connect_failed", "connects failed", totals.connect_failed, rates.failed, |tally| tally.failed.into(), errors.concat());
+    add(
+        "connect_failed",
+        "connects failed",
+        totals.connect_failed,
+        rates.failed,
+        |tally| tally.failed.into(),
+        errors.concat(),
+    );
     let mut causes = std::collections::BTreeMap::new();
     for (cause, segs) in process.flows.values().flat_map(|flow| &flow.retransmits) {
         *causes.entry(cause.name()).or_insert(0u64) += segs;
@@ -151,11 +187,43 @@ fn trouble(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
         .iter()
         .map(|(cause, segs)| format!("  {cause} {}", count(*segs)))
         .collect();
-    add("retransmit", "segments sent again", totals.retransmit_segs, rates.segs, |tally| tally.segs.into(), causes.concat());
-    let resets = format!("  sent {}, received {}", count(totals.resets_sent), count(totals.resets_received));
-    add("reset", "resets", totals.resets_sent + totals.resets_received, rates.resets, |tally| tally.resets.into(), resets);
-    add("time_wait_overflow", "time-wait overflows", totals.time_wait_overflow, rates.overflows, |tally| tally.overflows.into(), String::new());
-    add("connection", "connections ended", totals.connections, rates.opened, |tally| tally.opened.into(), format!("  {} open, rate of opened ones", count(process.sockets)));
+    add(
+        "retransmit",
+        "segments sent again",
+        totals.retransmit_segs,
+        rates.segs,
+        |tally| tally.segs.into(),
+        causes.concat(),
+    );
+    let resets = format!(
+        "  sent {}, received {}",
+        count(totals.resets_sent),
+        count(totals.resets_received)
+    );
+    add(
+        "reset",
+        "resets",
+        totals.resets_sent + totals.resets_received,
+        rates.resets,
+        |tally| tally.resets.into(),
+        resets,
+    );
+    add(
+        "time_wait_overflow",
+        "time-wait overflows",
+        totals.time_wait_overflow,
+        rates.overflows,
+        |tally| tally.overflows.into(),
+        String::new(),
+    );
+    add(
+        "connection",
+        "connections ended",
+        totals.connections,
+        rates.opened,
+        |tally| tally.opened.into(),
+        format!("  {} open, rate of opened ones", count(process.sockets)),
+    );
     lines
 }
 
@@ -167,10 +235,27 @@ fn connections(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     let width = usize::from(area.width);
     let wide = width >= 120;
     if area.height > 1 {
-        let heads = columns(wide, ["PEER", "LOCAL", "STATE", "AGE", "SRTT", "RTX", "BACKOFF", "RTO", "TIMER", "UNACKED"].map(str::to_owned), theme);
-        buffer.set_line(area.x, area.y + 1, &Line::styled(heads, theme.faint()), area.width);
+        let heads = columns(
+            wide,
+            [
+                "PEER", "LOCAL", "STATE", "AGE", "SRTT", "RTX", "BACKOFF", "RTO", "TIMER",
+                "UNACKED",
+            ]
+            .map(str::to_owned),
+            theme,
+        );
+        buffer.set_line(
+            area.x,
+            area.y + 1,
+            &Line::styled(heads, theme.faint()),
+            area.width,
+        );
     }
-    for (conn, y) in all.iter().skip(state.view.scrolled_page).zip(area.y + 2..area.bottom()) {
+    for (conn, y) in all
+        .iter()
+        .skip(state.view.scrolled_page)
+        .zip(area.y + 2..area.bottom())
+    {
         let style = if conn.has_ended {
             theme.faint()
         } else if conn.backoff > 0 {
@@ -186,16 +271,27 @@ fn connections(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
 fn cells(conn: &Conn, state: &State) -> [String; 10] {
     let remote = conn.ends.and_then(|ends| ends.remote);
     let local = conn.ends.map(|ends| ends.local);
-    let some = |number: u64| if number == 0 { String::new() } else { count(number) };
+    let some = |number: u64| {
+        if number == 0 {
+            String::new()
+        } else {
+            count(number)
+        }
+    };
     [
         remote.map_or_else(|| "-".to_owned(), |end| end.to_string()),
         local.map_or_else(|| "-".to_owned(), |end| end.to_string()),
         conn.state.clone(),
-        conn.first.map_or_else(String::new, |first| span(state.aggregate.now.since(first))),
-        conn.srtt_us.filter(|us| *us > 0).map_or_else(String::new, lines::time),
+        conn.first
+            .map_or_else(String::new, |first| span(state.aggregate.now.since(first))),
+        conn.srtt_us
+            .filter(|us| *us > 0)
+            .map_or_else(String::new, lines::time),
         some(conn.segs),
         some(conn.backoff),
-        conn.rto_us.filter(|us| *us > 0).map_or_else(String::new, lines::time),
+        conn.rto_us
+            .filter(|us| *us > 0)
+            .map_or_else(String::new, lines::time),
         conn.timer.clone().unwrap_or_default(),
         conn.unacked.map_or_else(String::new, some),
     ]
@@ -225,11 +321,21 @@ fn columns(wide: bool, cells: [String; 10], theme: &Theme) -> String {
 }
 
 fn its_events(buffer: &mut Buffer, area: Rect, state: &State, pid: Pid, theme: &Theme) {
-    rule(buffer, area, vec![part("its events", theme.strong())], theme);
-    let own = state.events().filter(|event| {
-        event.owner.as_ref().map(|who| who.id()).unwrap_or_default() == pid
-    });
+    rule(
+        buffer,
+        area,
+        vec![part("its events", theme.strong())],
+        theme,
+    );
+    let own = state
+        .events()
+        .filter(|event| event.owner.as_ref().map(|who| who.id()).unwrap_or_default() == pid);
     for (event, y) in own.zip(area.y + 1..area.bottom()) {
-        buffer.set_line(area.x, y, &stream::line(event, area.width.into(), theme), area.width);
+        buffer.set_line(
+            area.x,
+            y,
+            &stream::line(event, area.width.into(), theme),
+            area.width,
+        );
     }
 }

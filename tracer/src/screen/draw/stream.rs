@@ -27,7 +27,12 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
     let mut is_empty = true;
     for (event, y) in events.zip(area.y + STREAM_HEAD..area.bottom()) {
         is_empty = false;
-        buffer.set_line(area.x, y, &line(event, area.width.into(), theme), area.width);
+        buffer.set_line(
+            area.x,
+            y,
+            &line(event, area.width.into(), theme),
+            area.width,
+        );
     }
     if is_empty && area.height > STREAM_HEAD {
         let text = Line::styled("no events", theme.faint());
@@ -82,7 +87,11 @@ pub(super) fn line(event: &Event, width: usize, theme: &Theme) -> Line<'static> 
         Span::raw(" "),
         Span::raw(pad(&who, who_width, theme)),
         Span::raw(" "),
-        Span::raw(if ends.is_empty() && !is_wide { String::new() } else { pad(&ends, ends_width, theme) + " " }),
+        Span::raw(if ends.is_empty() && !is_wide {
+            String::new()
+        } else {
+            pad(&ends, ends_width, theme) + " "
+        }),
         part(detail, style),
     ])
 }
@@ -96,7 +105,11 @@ fn ends(event: &Event, is_wide: bool, theme: &Theme) -> String {
         event.owner_source,
         OwnerSource::Accept | OwnerSource::Inherited | OwnerSource::Listen
     );
-    let sign = if is_passive { theme.signs.from } else { theme.signs.to };
+    let sign = if is_passive {
+        theme.signs.from
+    } else {
+        theme.signs.to
+    };
     match remote {
         Some(remote) if is_wide => format!("{local} {sign} {remote}"),
         Some(remote) if is_passive => format!(":{} {sign} {}", local.port(), remote.ip()),

@@ -56,9 +56,11 @@ fn columns(width: usize, grouping: Grouping) -> Vec<Column> {
         (true, false) => 24,
         (true, true) => 44,
     };
-    let mut columns = vec![text(grouping_head(grouping), name, |row, _, width, theme| {
-        (cut(&row.name(), width, theme), Style::new())
-    })];
+    let mut columns = vec![text(
+        grouping_head(grouping),
+        name,
+        |row, _, width, theme| (cut(&row.name(), width, theme), Style::new()),
+    )];
     if is_wide || grouping != Grouping::Process {
         let head = match grouping {
             Grouping::Process => "UNIT, CONTAINER",
@@ -76,59 +78,100 @@ fn columns(width: usize, grouping: Grouping) -> Vec<Column> {
             (open, Style::new())
         }));
         if !is_tight {
-            columns.push(number(head("OPENS/S", "NEW"), if is_wide { 7 } else { 4 }, By::Opened, |row, _, _, _| {
-                (rate(row.rates.opened), Style::new())
-            }));
+            columns.push(number(
+                head("OPENS/S", "NEW"),
+                if is_wide { 7 } else { 4 },
+                By::Opened,
+                |row, _, _, _| (rate(row.rates.opened), Style::new()),
+            ));
         }
     }
-    columns.push(number(head("FAILS/S", "FAIL"), if is_wide { 7 } else { 4 }, By::Failed, |row, _, _, theme| {
-        (rate(row.rates.failed), theme.kind("connect_failed"))
-    }));
-    columns.push(number(head("RETRANS/S", "RTX"), if is_wide { 9 } else { 4 }, By::Retransmits, |row, _, _, theme| {
-        (rate(row.rates.segs), theme.kind("retransmit"))
-    }));
+    columns.push(number(
+        head("FAILS/S", "FAIL"),
+        if is_wide { 7 } else { 4 },
+        By::Failed,
+        |row, _, _, theme| (rate(row.rates.failed), theme.kind("connect_failed")),
+    ));
+    columns.push(number(
+        head("RETRANS/S", "RTX"),
+        if is_wide { 9 } else { 4 },
+        By::Retransmits,
+        |row, _, _, theme| (rate(row.rates.segs), theme.kind("retransmit")),
+    ));
     if !is_tight || is_by_flow {
         columns.push(Column {
             by: None,
-            ..number(head("SHARE", "RTX%"), if is_wide { 5 } else { 4 }, By::Retransmits, |row, _, _, theme| {
-                (row.share.map_or_else(String::new, percent), theme.kind("retransmit"))
-            })
+            ..number(
+                head("SHARE", "RTX%"),
+                if is_wide { 5 } else { 4 },
+                By::Retransmits,
+                |row, _, _, theme| {
+                    (
+                        row.share.map_or_else(String::new, percent),
+                        theme.kind("retransmit"),
+                    )
+                },
+            )
         });
     }
-    columns.push(number(head("RESETS/S", "RST"), if is_wide { 8 } else { 4 }, By::Resets, |row, _, _, theme| {
-        (rate(row.rates.resets), theme.kind("reset"))
-    }));
-    columns.push(number(head("TW-FULL/S", "TWO"), if is_wide { 9 } else { 4 }, By::Overflows, |row, _, _, theme| {
-        (rate(row.rates.overflows), theme.kind("time_wait_overflow"))
-    }));
+    columns.push(number(
+        head("RESETS/S", "RST"),
+        if is_wide { 8 } else { 4 },
+        By::Resets,
+        |row, _, _, theme| (rate(row.rates.resets), theme.kind("reset")),
+    ));
+    columns.push(number(
+        head("TW-FULL/S", "TWO"),
+        if is_wide { 9 } else { 4 },
+        By::Overflows,
+        |row, _, _, theme| (rate(row.rates.overflows), theme.kind("time_wait_overflow")),
+    ));
     if !is_by_flow {
-        columns.push(number(head("EMFILE/S", "EMFILE"), if is_wide { 8 } else { 6 }, By::Descriptors, |row, _, _, theme| {
-            (rate(row.rates.descriptors), theme.kind("fd_exhausted"))
-        }));
+        columns.push(number(
+            head("EMFILE/S", "EMFILE"),
+            if is_wide { 8 } else { 6 },
+            By::Descriptors,
+            |row, _, _, theme| (rate(row.rates.descriptors), theme.kind("fd_exhausted")),
+        ));
     }
     if grouping != Grouping::Peer {
         let head = match grouping {
             Grouping::Listener => "QUEUE",
             _ => head("DESCRIPTORS", "FDS"),
         };
-        columns.push(number(head, if is_wide { 11 } else { 7 }, By::Gauge, |row, _, _, theme| {
-            row.gauge.map_or_else(Default::default, |of| (gauge(of), fullness(of, theme)))
-        }));
+        columns.push(number(
+            head,
+            if is_wide { 11 } else { 7 },
+            By::Gauge,
+            |row, _, _, theme| {
+                row.gauge
+                    .map_or_else(Default::default, |of| (gauge(of), fullness(of, theme)))
+            },
+        ));
     }
     if is_wide {
         columns.push(Column {
             by: None,
             ..number("FOR", 6, By::Trouble, |row, state, _, theme| {
-                let since = row.since.map(|since| span(state.aggregate.now.since(since)));
+                let since = row
+                    .since
+                    .map(|since| span(state.aggregate.now.since(since)));
                 (since.unwrap_or_default(), theme.faint())
             })
         });
     }
     let used: usize = columns.iter().map(|column| column.width + 1).sum();
-    columns.push(text("LAST MINUTE", width.saturating_sub(used).min(MINUTE as usize), |row, _, width, theme| {
-        let trouble = row.trouble.as_deref().map_or(&[][..], |trouble| &trouble[..]);
-        (bars(trouble, width, theme.signs.bars), theme.doubtful())
-    }));
+    columns.push(text(
+        "LAST MINUTE",
+        width.saturating_sub(used).min(MINUTE as usize),
+        |row, _, width, theme| {
+            let trouble = row
+                .trouble
+                .as_deref()
+                .map_or(&[][..], |trouble| &trouble[..]);
+            (bars(trouble, width, theme.signs.bars), theme.doubtful())
+        },
+    ));
     columns
 }
 
@@ -193,7 +236,11 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
         }
         buffer.set_line(area.x, y, &line, area.width);
         if place == state.selected() && state.view.focus == Focus::Table {
-            let area = Rect { y, height: 1, ..area };
+            let area = Rect {
+                y,
+                height: 1,
+                ..area
+            };
             buffer.set_style(area, theme.selected());
         }
     }
@@ -217,7 +264,11 @@ fn aligned(column: &Column, text: &str, theme: &Theme) -> String {
 
 fn title(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     let view = &state.view;
-    let sign = if view.sort.is_reversed { theme.signs.up } else { theme.signs.down };
+    let sign = if view.sort.is_reversed {
+        theme.signs.up
+    } else {
+        theme.signs.down
+    };
     let what = match view.grouping {
         Grouping::Process => "processes",
         Grouping::Program => "programs",
@@ -227,15 +278,25 @@ fn title(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     };
     let mut title = vec![part(what, theme.strong())];
     match &view.scope {
-        Some(Key::Program(group) | Key::Container(group)) => title.push(part(format!(" of {group}"), theme.notice())),
+        Some(Key::Program(group) | Key::Container(group)) => {
+            title.push(part(format!(" of {group}"), theme.notice()))
+        }
         Some(Key::Peer(peer)) => title.push(part(format!(" with {peer}"), theme.notice())),
-        Some(Key::Listener(port)) => title.push(part(format!(" at :{}", port.port), theme.notice())),
+        Some(Key::Listener(port)) => {
+            title.push(part(format!(" at :{}", port.port), theme.notice()))
+        }
         Some(Key::Process(_)) | None => {}
     }
     let order = order(view.sort.column, view.grouping);
-    title.push(part(format!(" by {order} {sign}, per second"), theme.faint()));
+    title.push(part(
+        format!(" by {order} {sign}, per second"),
+        theme.faint(),
+    ));
     if !view.filter.is_empty() {
-        title.push(part(format!("  filter: {}", view.filter.text()), theme.notice()));
+        title.push(part(
+            format!("  filter: {}", view.filter.text()),
+            theme.notice(),
+        ));
     }
     rule(buffer, area, title, theme);
 }

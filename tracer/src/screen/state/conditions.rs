@@ -146,12 +146,13 @@ impl Conditions {
                     again += number("Tcp.RetransSegs").unwrap_or(0);
                 }
                 Subject::Listener { netns, local } => {
-                    all.queues.extend(gauge(name::BACKLOG, name::BACKLOG_MAX).map(|gauge| Queue {
-                        netns,
-                        local,
-                        pid: pid(),
-                        gauge,
-                    }));
+                    all.queues
+                        .extend(gauge(name::BACKLOG, name::BACKLOG_MAX).map(|gauge| Queue {
+                            netns,
+                            local,
+                            pid: pid(),
+                            gauge,
+                        }));
                 }
                 Subject::Connection { netns, ends } => {
                     let backoff = number(name::BACKOFF).unwrap_or(0);
@@ -185,10 +186,16 @@ impl Conditions {
         all.time_wait
             .sort_by(|(a, one), (b, other)| by_share(*one, *other).then(a.cmp(b)));
         all.queues.sort_by(|one, other| {
-            by_share(one.gauge, other.gauge).then((one.netns, one.local).cmp(&(other.netns, other.local)))
+            by_share(one.gauge, other.gauge)
+                .then((one.netns, one.local).cmp(&(other.netns, other.local)))
         });
         all.stuck.sort_by_key(|one| {
-            (std::cmp::Reverse(one.backoff), one.netns, one.ends.local, one.ends.remote)
+            (
+                std::cmp::Reverse(one.backoff),
+                one.netns,
+                one.ends.local,
+                one.ends.remote,
+            )
         });
         all
     }
@@ -196,7 +203,11 @@ impl Conditions {
     /// Processes with the least room, the fullest first.
     #[must_use]
     pub fn fullest(&self) -> Vec<(Pid, Gauge)> {
-        let mut all: Vec<_> = self.descriptors.iter().map(|(pid, gauge)| (*pid, *gauge)).collect();
+        let mut all: Vec<_> = self
+            .descriptors
+            .iter()
+            .map(|(pid, gauge)| (*pid, *gauge))
+            .collect();
         all.sort_by(|(a, one), (b, other)| by_share(*one, *other).then(a.cmp(b)));
         all
     }
@@ -229,14 +240,19 @@ mod tests {
                 value: Value::Number(number),
             });
         };
-        for (netns, used, limit, overflows) in [(1, 5, 1_000, 3), (2, 100, 100, 901), (3, 0, 10, 0)] {
+        for (netns, used, limit, overflows) in [(1, 5, 1_000, 3), (2, 100, 100, 901), (3, 0, 10, 0)]
+        {
             let netns = Subject::Namespace(netns);
             add(netns, "sockstat.TCP.tw", used);
             add(netns, "net.ipv4.tcp_max_tw_buckets", limit);
             add(netns, "TcpExt.TCPTimeWaitOverflow", overflows);
         }
         let conditions = Conditions::of(&facts);
-        let order: Vec<_> = conditions.time_wait.iter().map(|(netns, _)| *netns).collect();
+        let order: Vec<_> = conditions
+            .time_wait
+            .iter()
+            .map(|(netns, _)| *netns)
+            .collect();
         assert_eq!(order, [2, 1, 3]);
         assert_eq!(conditions.counters, [("TCPTimeWaitOverflow", 904, 0)]);
         assert_eq!(conditions.namespaces, 3);

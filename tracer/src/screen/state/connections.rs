@@ -42,8 +42,14 @@ pub fn connections(state: &State, pid: Pid) -> Vec<Conn> {
     let facts = &state.aggregate.facts;
     let mut live: HashMap<Ends, Conn> = HashMap::new();
     for subject in facts.subjects() {
-        let Subject::Connection { ends, .. } = *subject else { continue };
-        let number = |name| facts.number(subject, name).and_then(|number| u64::try_from(number).ok());
+        let Subject::Connection { ends, .. } = *subject else {
+            continue;
+        };
+        let number = |name| {
+            facts
+                .number(subject, name)
+                .and_then(|number| u64::try_from(number).ok())
+        };
         if number(name::CONNECTION_PID) != Some(pid.pid.into()) {
             continue;
         }
@@ -52,8 +58,15 @@ pub fn connections(state: &State, pid: Pid) -> Vec<Conn> {
             Conn {
                 ends: Some(ends),
                 state: facts.text(subject, name::STATE).unwrap_or("").to_owned(),
-                first: number("age_us")
-                    .map(|age| Time(state.aggregate.now.0.saturating_sub(age.saturating_mul(1_000)))),
+                first: number("age_us").map(|age| {
+                    Time(
+                        state
+                            .aggregate
+                            .now
+                            .0
+                            .saturating_sub(age.saturating_mul(1_000)),
+                    )
+                }),
                 srtt_us: number(name::SRTT_US),
                 segs: number(name::TOTAL_RETRANS).unwrap_or(0),
                 backoff: number(name::BACKOFF).unwrap_or(0),

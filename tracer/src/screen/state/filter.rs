@@ -51,7 +51,8 @@ impl Digits {
 impl Term {
     fn of(word: &str) -> Self {
         let port = word.strip_prefix(':').and_then(Digits::of);
-        let is_part_of_address = |byte: u8| byte.is_ascii_hexdigit() || byte == b'.' || byte == b':';
+        let is_part_of_address =
+            |byte: u8| byte.is_ascii_hexdigit() || byte == b'.' || byte == b':';
         Self {
             text: word.to_ascii_lowercase(),
             digits: port.or_else(|| Digits::of(word)),
@@ -73,8 +74,14 @@ impl Term {
         let place = &who.place;
         self.digits.is_some_and(|digits| digits.begin(who.pid))
             || contains(&who.comm, &self.text)
-            || place.unit.as_deref().is_some_and(|unit| contains(unit, &self.text))
-            || place.container.as_ref().is_some_and(|container| contains(&container.id, &self.text))
+            || place
+                .unit
+                .as_deref()
+                .is_some_and(|unit| contains(unit, &self.text))
+            || place
+                .container
+                .as_ref()
+                .is_some_and(|container| contains(&container.id, &self.text))
             || who.args.iter().any(|arg| contains(arg, &self.text))
     }
 
@@ -187,12 +194,32 @@ mod tests {
     #[test]
     fn names_pids_ports_and_addresses_match() {
         for text in [
-            "", "redis", "SERVER", "812", "8", "6379", "63", ":6379", ":51", "10.0.0.77", "0.77", "reset",
+            "",
+            "redis",
+            "SERVER",
+            "812",
+            "8",
+            "6379",
+            "63",
+            ":6379",
+            ":51",
+            "10.0.0.77",
+            "0.77",
+            "reset",
             "redis :6379",
         ] {
             assert!(Filter::new(text).event(&event()), "{text}");
         }
-        for text in ["nginx", "813", ":812", "10.0.1", "redis nginx", "12", "retransmit", "77"] {
+        for text in [
+            "nginx",
+            "813",
+            ":812",
+            "10.0.1",
+            "redis nginx",
+            "12",
+            "retransmit",
+            "77",
+        ] {
             assert!(!Filter::new(text).event(&event()), "{text}");
         }
     }

@@ -84,7 +84,11 @@ pub struct Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, port, is_client } = *self;
+        let Self {
+            address,
+            port,
+            is_client,
+        } = *self;
         if is_client {
             write!(f, "{address} -> :{port}")
         } else if address.is_ipv6() {

@@ -133,7 +133,10 @@ impl State {
     /// When the trace started.
     #[must_use]
     pub fn started(&self) -> Time {
-        self.aggregate.start.as_ref().map_or(Time(0), |start| start.ts)
+        self.aggregate
+            .start
+            .as_ref()
+            .map_or(Time(0), |start| start.ts)
     }
 
     /// Nanoseconds since the trace started.
@@ -196,8 +199,13 @@ impl State {
     /// Where the selected row is.
     #[must_use]
     pub fn selected(&self) -> usize {
-        let Some(key) = &self.view.selected else { return 0 };
-        self.rows.iter().position(|row| row.key == *key).unwrap_or(0)
+        let Some(key) = &self.view.selected else {
+            return 0;
+        };
+        self.rows
+            .iter()
+            .position(|row| row.key == *key)
+            .unwrap_or(0)
     }
 
     /// Events that pass the filter, the newest first.
@@ -229,10 +237,17 @@ impl State {
     /// Who a process is, as far as events or facts tell.
     #[must_use]
     pub fn described(&self, pid: Pid) -> Option<Rc<Identity>> {
-        if let Some(who) = self.aggregate.process(pid).and_then(|process| process.who.as_ref()) {
+        if let Some(who) = self
+            .aggregate
+            .process(pid)
+            .and_then(|process| process.who.as_ref())
+        {
             return Some(Rc::clone(who));
         }
-        let comm = self.aggregate.facts.text(&Subject::Process(pid), fact::name::COMM)?;
+        let comm = self
+            .aggregate
+            .facts
+            .text(&Subject::Process(pid), fact::name::COMM)?;
         Some(Rc::new(Identity {
             pid: pid.pid,
             start: pid.start,
@@ -244,7 +259,11 @@ impl State {
     /// Who has a pid: of several the one that started last.
     #[must_use]
     pub fn by_number(&self, pid: u32) -> Option<Rc<Identity>> {
-        let known = self.aggregate.processes.keys().chain(self.conditions.descriptors.keys());
+        let known = self
+            .aggregate
+            .processes
+            .keys()
+            .chain(self.conditions.descriptors.keys());
         let latest = known.filter(|known| known.pid == pid).max()?;
         self.described(*latest)
     }
@@ -311,7 +330,8 @@ fn tally(event: &Event) -> Tally {
 /// What happened to a process since its last sums, as the kernel counted. Connections opened are those
 /// that ended and those that are open now and were not before.
 fn growth(before: &Process, sockets_before: u64, row: &crate::trace::frame::ProcessRow) -> Tally {
-    let grown = |now: u64, before: u64| u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
+    let grown =
+        |now: u64, before: u64| u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
     let (now, then) = (&row.totals, &before.totals);
     Tally {
         events: 0,

@@ -123,7 +123,9 @@ impl Recent {
     /// Adds what happened in a second.
     pub fn add(&mut self, second: u64, more: &Tally) {
         if more.trouble() > 0 {
-            self.began = self.began.map_or(Some(second), |began| Some(began.min(second)));
+            self.began = self
+                .began
+                .map_or(Some(second), |began| Some(began.min(second)));
         }
         match self.seconds.back_mut() {
             Some((last, tally)) if *last == second => tally.add(more),

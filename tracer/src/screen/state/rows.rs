@@ -85,7 +85,9 @@ impl Row {
     pub fn note(&self) -> String {
         let who = self.who.as_deref();
         match &self.key {
-            Key::Process(_) => who.and_then(|who| key::place(&who.place)).unwrap_or_default(),
+            Key::Process(_) => who
+                .and_then(|who| key::place(&who.place))
+                .unwrap_or_default(),
             _ => match (self.members, self.programs, who) {
                 (0, ..) => String::new(),
                 (1, _, Some(who)) => format!("{}[{}]", key::name(who), who.pid),
@@ -129,7 +131,9 @@ impl Row {
         self.minute.add(&sum);
         if sum.trouble() > 0 {
             let minute = recent.minute(now, Tally::trouble);
-            let trouble = self.trouble.get_or_insert_with(|| Box::new([0; MINUTE as usize]));
+            let trouble = self
+                .trouble
+                .get_or_insert_with(|| Box::new([0; MINUTE as usize]));
             for (to, from) in trouble.iter_mut().zip(minute) {
                 *to += from;
             }
@@ -252,7 +256,11 @@ fn sort(rows: &mut [Row], sort: Sort) {
                 share(other).total_cmp(&share(one))
             })
             .then_with(|| other.open.cmp(&one.open));
-        let order = if sort.is_reversed { order.reverse() } else { order };
+        let order = if sort.is_reversed {
+            order.reverse()
+        } else {
+            order
+        };
         order.then_with(|| one.key.cmp(&other.key))
     });
 }
@@ -262,11 +270,19 @@ fn is_in_scope(state: &State, process: &Process) -> bool {
     let who = process.who.as_deref();
     match &state.view.scope {
         None | Some(Key::Process(_)) => true,
-        Some(Key::Program(program)) => who.map_or_else(|| "(owner unknown)".to_owned(), key::name) == *program,
-        Some(Key::Container(container)) => {
-            who.and_then(|who| key::place(&who.place)).as_deref().unwrap_or("(no container, no unit)") == container
+        Some(Key::Program(program)) => {
+            who.map_or_else(|| "(owner unknown)".to_owned(), key::name) == *program
         }
-        Some(Key::Peer(peer)) => process.flows.keys().any(|flow| state.listening.peer(flow) == *peer),
+        Some(Key::Container(container)) => {
+            who.and_then(|who| key::place(&who.place))
+                .as_deref()
+                .unwrap_or("(no container, no unit)")
+                == container
+        }
+        Some(Key::Peer(peer)) => process
+            .flows
+            .keys()
+            .any(|flow| state.listening.peer(flow) == *peer),
         Some(Key::Listener(port)) => process
             .flows
             .keys()
@@ -283,12 +299,17 @@ fn processes(state: &State) -> Vec<Row> {
     let passes = |process: &Process| {
         is_in_scope(state, process)
             && (state.view.filter.is_empty()
-                || state.view.filter.subject("", process.who.as_deref().into_iter(), ends(process)))
+                || state
+                    .view
+                    .filter
+                    .subject("", process.who.as_deref().into_iter(), ends(process)))
     };
     let known = &state.aggregate.processes;
     let with_events = known
         .iter()
-        .filter(|(_, process)| process.sockets > 0 || process.totals != Totals::default() || process.who.is_some())
+        .filter(|(_, process)| {
+            process.sockets > 0 || process.totals != Totals::default() || process.who.is_some()
+        })
         .filter(|(_, process)| passes(process))
         .map(|(pid, process)| {
             let mut row = Row::new(Key::Process(*pid));
@@ -386,7 +407,11 @@ fn listeners(state: &State) -> Vec<Row> {
             None => {
                 let who = queue.pid.and_then(|pid| state.by_number(pid));
                 let ends = std::iter::once((queue.local.ip(), queue.local.port()));
-                if !state.view.filter.subject("", who.as_deref().into_iter(), ends) {
+                if !state
+                    .view
+                    .filter
+                    .subject("", who.as_deref().into_iter(), ends)
+                {
                     continue;
                 }
                 let mut row = Row::new(key);

@@ -219,7 +219,9 @@ fn enter(state: &mut State) {
     if state.view.page != Page::Table {
         return;
     }
-    let Some(row) = state.rows.get(state.selected()) else { return };
+    let Some(row) = state.rows.get(state.selected()) else {
+        return;
+    };
     match row.key.clone() {
         Key::Process(pid) => {
             state.view.selected = Some(row.key.clone());
@@ -286,8 +288,12 @@ fn pick_kinds(state: &mut State, key: KeyEvent, at: usize) {
     let view = &mut state.view;
     match key.code {
         KeyCode::Esc | KeyCode::Enter | KeyCode::Char('e' | 'q') => view.overlay = None,
-        KeyCode::Up | KeyCode::Char('k') => view.overlay = Some(Overlay::Kinds(at.saturating_sub(1))),
-        KeyCode::Down | KeyCode::Char('j') => view.overlay = Some(Overlay::Kinds((at + 1).min(last))),
+        KeyCode::Up | KeyCode::Char('k') => {
+            view.overlay = Some(Overlay::Kinds(at.saturating_sub(1)))
+        }
+        KeyCode::Down | KeyCode::Char('j') => {
+            view.overlay = Some(Overlay::Kinds((at + 1).min(last)))
+        }
         KeyCode::Char(' ' | 'x') => view.kinds.toggle(at),
         KeyCode::Char('a') => view.kinds.toggle_all(at),
         _ => {}
