@@ -5,6 +5,7 @@ pub(crate) mod ebpf_toolchain;
 mod linker;
 mod need;
 mod programs;
+mod python;
 mod rust;
 
 use anyhow::{Result, bail};
@@ -37,6 +38,9 @@ pub(crate) fn ensure(scope: Scope) -> Result<()> {
     if !missing.is_empty() {
         bail!("still missing:\n{}", need::by_hand(&missing));
     }
+    if matches!(scope, Scope::Test | Scope::All) {
+        python::ensure()?;
+    }
     if matches!(scope, Scope::Test | Scope::Bench | Scope::All) {
         step(
             "programs",
@@ -55,6 +59,9 @@ fn missing(scope: Scope) -> Vec<Need> {
         missing.extend(rust::missing_clippy());
     }
     missing.extend(programs::missing(scope));
+    if matches!(scope, Scope::Test | Scope::All) {
+        missing.extend(python::missing());
+    }
     missing
 }
 

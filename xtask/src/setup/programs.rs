@@ -13,17 +13,23 @@ struct Program {
 const TESTS: &[Program] = &[
     program("curl", &["curl"]),
     program("gunicorn", &["gunicorn"]),
+    server("haproxy", &["haproxy"], &["haproxy"]),
     program("ip", &["iproute2"]),
+    server("memcached", &["memcached"], &["memcached"]),
     program("nft", &["nftables"]),
     server("nginx", &["nginx-light"], &["nginx"]),
     program("nstat", &["iproute2"]),
     program("redis-cli", &["redis-tools"]),
+    program("redis-benchmark", &["redis-tools"]),
     server("redis-server", &["redis-server"], &["redis-server"]),
+    server("rsyslogd", &["rsyslog"], &["rsyslog"]),
     program("setpriv", &["util-linux"]),
     program("ss", &["iproute2"]),
     program("strace", &["strace"]),
     program("sysctl", &["procps"]),
     program("tcpstates", &["libbpf-tools"]),
+    program("unshare", &["util-linux"]),
+    program("wrk", &["wrk"]),
 ];
 
 /// Beside those of the tests.
