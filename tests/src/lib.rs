@@ -11,6 +11,8 @@ mod trace;
 
 pub mod descriptor_calls;
 pub mod events;
+pub mod incident;
+pub mod program;
 pub mod sockets;
 pub mod uring;
 pub mod wait;
@@ -18,5 +20,7 @@ pub mod wait;
 pub use cgroup::Cgroup;
 pub use need::{need_program, require_root};
 pub use netns::{Netns, Veth};
-pub use process::{Reaped, Traffic, comm, start_time};
+pub use process::{
+    Reaped, Server, Traffic, children, comm, descriptor_limits, open_descriptors, start_time,
+};
 pub use trace::{Ended, Trace, tcptrace, tcptrace_path};

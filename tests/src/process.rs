@@ -6,7 +6,11 @@ use std::{
     ops::{Deref, DerefMut},
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
+
+use nix::{sys::signal::Signal, unistd::Pid};
 
 use crate::Netns;
 
@@ -32,6 +36,79 @@ impl DerefMut for Reaped {
     fn deref_mut(&mut self) -> &mut Child {
         &mut self.0
     }
+}
+
+/// A program with children of its own. It is ended with SIGTERM so that it ends them; what then is left is killed.
+pub struct Server(Reaped);
+
+impl Server {
+    /// How long it may take to end by itself.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Starts `command`, without input and output where the command has none of its own.
+    pub fn spawn(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::null()).spawn();
+        Self(Reaped(child.unwrap_or_else(|error| {
+            panic!("start {:?}: {error}", command.get_program())
+        })))
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("wait for a child").is_some()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let tree: Vec<_> = descendants(self.pid())
+            .into_iter()
+            .filter_map(|pid| Some((pid, start_time_of(pid)?)))
+            .collect();
+        signal(self.pid(), Signal::SIGTERM);
+        let deadline = Instant::now() + Self::PATIENCE;
+        while !self.has_ended() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        for (pid, start) in tree {
+            // A process that was started later under the same number is somebody else's.
+            if start_time_of(pid) == Some(start) {
+                signal(pid, Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let _ = nix::sys::signal::kill(Pid::from_raw(pid as i32), signal);
+}
+
+/// The children of a process.
+pub fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return vec![];
+    };
+    threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
+        .flat_map(|pids| {
+            pids.split_whitespace()
+                .map(|pid| pid.parse().expect("a process id"))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn descendants(pid: u32) -> Vec<u32> {
+    children(pid)
+        .into_iter()
+        .flat_map(|child| [vec![child], descendants(child)].concat())
+        .collect()
 }
 
 /// A process of the helper program `traffic`: it reads a command a line and answers `ok ...` or `error ERRNO`.
@@ -148,11 +225,35 @@ pub fn comm(pid: u32) -> String {
 
 /// A process' start in clock ticks after boot.
 pub fn start_time(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    start_time_of(pid).expect("the process lives")
+}
+
+fn start_time_of(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let after_name = stat.rsplit_once(')').expect("a name").1;
     after_name
         .split_whitespace()
         .nth(19)
-        .and_then(|word| word.parse().ok())
-        .expect("field 22 of stat")
+        .map(|word| word.parse().expect("field 22 of stat"))
+}
+
+/// How many descriptors a process has open.
+pub fn open_descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("the process lives")
+        .count()
+}
+
+/// A process' limits of descriptors, as `/proc/PID/limits` says them: soft and hard.
+pub fn descriptor_limits(pid: u32) -> (u64, u64) {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("the process lives");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .expect("a line for open files");
+    let mut numbers = line
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok());
+    let mut next = || numbers.next().expect("a number");
+    (next(), next())
 }

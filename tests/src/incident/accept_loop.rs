@@ -1,0 +1,191 @@
+//! Servers that accept more connections than they have descriptors for: each fails in a way of its own.
+
+use std::{fs, net::TcpStream, process::Stdio};
+
+use tempfile::TempDir;
+
+use crate::{
+    Netns, Server, children, need_program, open_descriptors,
+    program::{Nginx, venv},
+    sockets, wait,
+};
+
+/// A server that runs out of descriptors in its accept loop.
+pub struct AcceptLoop {
+    /// Where all of it runs.
+    pub netns: Netns,
+    /// Its clients: they wait, connected, for what never comes.
+    pub clients: Vec<TcpStream>,
+    limit: u64,
+    program: Program,
+    folder: TempDir,
+}
+
+enum Program {
+    One(Server),
+    Nginx(Nginx),
+    /// The master and its one worker.
+    Gunicorn(Server),
+}
+
+impl AcceptLoop {
+    const PORT: u16 = 8080;
+    /// How many clients come after the last that found a descriptor.
+    const TOO_MANY: usize = 3;
+
+    /// Python's own `http.server`: a thread for each connection.
+    pub fn http_server() -> Self {
+        Self::start(24, |netns, limit, _| {
+            let mut command = netns.limited_command(limit, limit, venv().join("bin/python"));
+            command.args(["-m", "http.server", "--bind", "127.0.0.1", "8080"]);
+            Program::One(Server::spawn(command.stdout(Stdio::null()).stderr(Stdio::null())))
+        })
+    }
+
+    /// A server on Python's `asyncio`: it waits for a second when accept fails.
+    pub fn asyncio() -> Self {
+        const SERVE: &str = "
+import asyncio
+async def serve(reader, writer):
+    await reader.read()
+async def main():
+    server = await asyncio.start_server(serve, '127.0.0.1', 8080)
+    await server.serve_forever()
+asyncio.run(main())
+";
+        Self::start(24, |netns, limit, _| {
+            let mut command = netns.limited_command(limit, limit, venv().join("bin/python"));
+            command.args(["-c", SERVE]);
+            Program::One(Server::spawn(command.stdout(Stdio::null()).stderr(Stdio::null())))
+        })
+    }
+
+    /// nginx, whose worker has a limit from its own configuration.
+    pub fn nginx_by_configuration() -> Self {
+        Self::start(32, |netns, limit, _| {
+            let main = format!("worker_rlimit_nofile {limit};");
+            Program::Nginx(nginx(netns.command(Nginx::path()), &main))
+        })
+    }
+
+    /// nginx, whose worker has the limit that its master was started with.
+    pub fn nginx_by_ulimit() -> Self {
+        Self::start(32, |netns, limit, _| {
+            let command = netns.limited_command(limit, limit, Nginx::path());
+            Program::Nginx(nginx(command, ""))
+        })
+    }
+
+    /// gunicorn with threads.
+    pub fn gunicorn() -> Self {
+        Self::start(24, |netns, limit, folder| {
+            fs::write(
+                folder.path().join("page.py"),
+                "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'page']\n",
+            )
+            .expect("write a page");
+            let program = need_program("gunicorn", "gunicorn");
+            let mut command = netns.limited_command(limit, limit, program);
+            command
+                .args(["--worker-class", "gthread", "--threads", "64", "--bind", "127.0.0.1:8080"])
+                .args(["--worker-tmp-dir", "/tmp", "--log-file"])
+                .arg(folder.path().join("log"))
+                .arg("page:app")
+                .current_dir(folder.path());
+            Program::Gunicorn(Server::spawn(command.stderr(Stdio::null())))
+        })
+    }
+
+    /// rsyslog's TCP input.
+    pub fn rsyslog() -> Self {
+        Self::start(24, |netns, limit, folder| {
+            let configuration = format!(
+                "module(load=\"imtcp\")
+                 input(type=\"imtcp\" address=\"127.0.0.1\" port=\"8080\")
+                 *.* action(type=\"omfile\" file=\"{}/out\")\n",
+                folder.path().display()
+            );
+            let file = folder.path().join("conf");
+            fs::write(&file, configuration).expect("write a configuration");
+            let program = need_program("rsyslogd", "rsyslog");
+            let mut command = netns.limited_command(limit, limit, program);
+            // Without names: to look one up takes a descriptor for a moment.
+            command.args(["-n", "-x", "-f"]).arg(&file).arg("-i").arg(folder.path().join("pid"));
+            Program::One(Server::spawn(command.stderr(Stdio::null())))
+        })
+    }
+
+    fn start(limit: u64, program: impl FnOnce(&Netns, u64, &TempDir) -> Program) -> Self {
+        let netns = Netns::new();
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = program(&netns, limit, &folder);
+        let mut incident = Self {
+            netns,
+            clients: vec![],
+            limit,
+            program,
+            folder,
+        };
+        let first = wait::until("the server answers", || incident.connect());
+        incident.clients.push(first);
+        incident.fill();
+        incident
+    }
+
+    fn connect(&self) -> Option<TcpStream> {
+        let address = format!("127.0.0.1:{}", Self::PORT);
+        self.netns.run(|| sockets::connect(&address).ok())
+    }
+
+    /// Connects until the server has no descriptor left; none of its calls has failed yet.
+    fn fill(&mut self) {
+        while (open_descriptors(self.pid()) as u64) < self.limit {
+            self.one_more();
+            wait::until_true("the server accepts", || self.waiting() == 0);
+        }
+    }
+
+    /// Connections that nobody has accepted: the listener's Recv-Q.
+    pub fn waiting(&self) -> u64 {
+        let listener = self.netns.ss(&["-Htln"]);
+        let queue = listener.split_whitespace().nth(1).expect("a listener");
+        queue.parse().expect("a number")
+    }
+
+    /// Connects a few times more: the incident.
+    pub fn overrun(&mut self) {
+        for _ in 0..Self::TOO_MANY {
+            self.one_more();
+        }
+    }
+
+    fn one_more(&mut self) {
+        let client = self.connect().expect("the backlog has room");
+        self.clients.push(client);
+    }
+
+    /// The process that accepts.
+    pub fn pid(&self) -> u32 {
+        match &self.program {
+            Program::One(server) => server.pid(),
+            Program::Nginx(nginx) => nginx.workers()[0],
+            Program::Gunicorn(master) => wait::until("a worker", || {
+                children(master.pid()).first().copied()
+            }),
+        }
+    }
+
+    /// A folder of the program's own.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+}
+
+fn nginx(command: std::process::Command, main: &str) -> Nginx {
+    Nginx::start(
+        command,
+        &format!("{main} worker_processes 1; events {{ worker_connections 512; }}"),
+        "",
+        "listen 127.0.0.1:8080; location / { return 200 page; }",
+    )
+}
