@@ -86,6 +86,27 @@ pub fn sum(events: &[Event], kind: &str, field: &str) -> u64 {
         .sum()
 }
 
+/// What happened, in a few lines: how often each kind of event came from each process, with its error, cause or end.
+pub fn digest(events: &[Event]) -> String {
+    let mut lines = BTreeMap::<_, u64>::new();
+    for event in events {
+        let why: Vec<_> = ["errno", "syscall", "cause", "direction", "reason", "end"]
+            .iter()
+            .filter_map(|field| event.0.get(field)?.as_str())
+            .collect();
+        let count = ["count", "segs"]
+            .iter()
+            .find_map(|field| event.0.get(field)?.as_u64());
+        let line = format!("{} {} {}", event.kind(), event.text("comm"), why.join(" "));
+        *lines.entry(line).or_default() += count.unwrap_or(1);
+    }
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|(line, count)| format!("{count:>8} {line}"))
+        .collect();
+    lines.join("\n")
+}
+
 /// Each connection's `state` events, in order, by `conn_id`.
 pub fn connections(events: &[Event]) -> BTreeMap<i64, Vec<&Event>> {
     let mut connections = BTreeMap::<_, Vec<_>>::new();

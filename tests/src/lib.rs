@@ -11,6 +11,7 @@ mod trace;
 
 pub mod descriptor_calls;
 pub mod events;
+pub mod finding;
 pub mod incident;
 pub mod program;
 pub mod sockets;

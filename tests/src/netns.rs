@@ -40,6 +40,13 @@ impl Netns {
         netns
     }
 
+    /// The same namespace again.
+    pub fn another(&self) -> Self {
+        Self {
+            file: self.file.try_clone().expect("duplicate a descriptor"),
+        }
+    }
+
     /// The inode number, which is the namespace's name in events.
     pub fn inode(&self) -> u64 {
         self.file.metadata().expect("stat a namespace").ino()

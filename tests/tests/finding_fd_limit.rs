@@ -1,64 +1,172 @@
 //! `fd-limit` and `fd-limit-inherited`: no descriptor left, and who set the limit.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use tcptrace_tests::{
-    Trace, descriptor_limits, incident::fd_limit::Supervised, open_descriptors,
+    descriptor_limits,
+    finding::{Diagnosis, Finding, findings, the_only},
+    incident::{
+        accept_loop::AcceptLoop, client_limit::ClientLimit, fd_limit::Supervised,
+        file_table::FileTable,
+    },
+    open_descriptors,
 };
 
-/// Lets the incident go on for a while.
-fn trace_for(incident: &Supervised, duration: Duration) -> tcptrace_tests::Ended {
-    let trace = Trace::start(&incident.netns, &[]);
-    std::thread::sleep(duration);
-    trace.stop()
+const WATCH: Duration = Duration::from_secs(4);
+
+/// supervisord's program is found, against its own count and `/proc`.
+fn inherited(incident: &Supervised, limits: (u64, u64)) -> Finding {
+    let (program, supervisord) = (
+        incident.supervisord.program(),
+        incident.supervisord.pid(),
+    );
+    for pid in [program, supervisord] {
+        assert_eq!(descriptor_limits(pid), limits);
+    }
+    assert!(descriptor_limits(std::process::id()).0 > limits.0);
+    assert_eq!(incident.netns.time_wait_sockets(), Supervised::TIME_WAIT);
+    let before = incident.failures();
+    let found = findings(&incident.netns, WATCH);
+    let failures = incident.failures() - before;
+    let finding = the_only("fd-limit-inherited", &found);
+    assert_eq!((finding.pid(), finding.severity()), (program, "critical"));
+    assert!(
+        finding
+            .sentence()
+            .contains(&format!("supervisord[{supervisord}]")),
+        "{finding:#?}"
+    );
+    for call in ["socket", "openat"] {
+        // Each failure of the program is two of each call; it went on before and after the trace, too.
+        let counted = finding.number(&format!("EMFILE from {call}"));
+        assert!(
+            counted > failures / 2 && counted <= 2 * failures,
+            "{counted} of {failures}"
+        );
+    }
+    assert_eq!(finding.number("limit_soft"), limits.0);
+    assert_eq!(finding.number("limit_hard"), limits.1);
+    assert_eq!(finding.number("open_fds"), open_descriptors(program) as u64);
+    // TIME_WAIT is named only as what it is not.
+    finding.recommends(&["minfds", "TIME_WAIT are not the cause"]);
+    assert!(
+        !finding.remedy().contains("tcp_tw_recycle=1"),
+        "{finding:#?}"
+    );
+    finding
 }
 
 #[test]
 fn supervisord_with_a_low_limit() {
-    let incident = Supervised::start(64, 64, 64);
-    let before = incident.failures();
-    let ended = trace_for(&incident, Duration::from_secs(3));
-    let after = incident.failures();
-    let program = incident.supervisord.program();
-    dbg!(after - before, descriptor_limits(program), descriptor_limits(incident.supervisord.pid()), open_descriptors(program));
-    dbg!(ended.sum("fd_exhausted", "count"), &ended.summary, ended.process(program));
-    dbg!(incident.netns.time_wait_sockets());
-    let log = std::fs::read_to_string(incident.supervisord.log());
-    dbg!(log);
+    let finding = inherited(&Supervised::start(64, 64, 64), (64, 64));
+    // What supervisord itself may not pass.
+    finding.recommends(&["LimitNOFILE"]);
 }
 
+/// It raises its own soft limit to `minfds` first, as strace shows: `prlimit64`, then the fork.
 #[test]
 fn supervisord_that_raises_its_limit() {
-    let incident = Supervised::start(64, 4096, 200);
-    let program = incident.supervisord.program();
-    dbg!(descriptor_limits(program), descriptor_limits(incident.supervisord.pid()), open_descriptors(program));
+    let finding = inherited(&Supervised::start(64, 4096, 200), (200, 4096));
+    finding.recommends(&["now 200"]);
 }
 
-fn look(mut incident: tcptrace_tests::incident::accept_loop::AcceptLoop) {
-    let trace = Trace::start(&incident.netns, &[]);
+/// A server is found whose accepts fail at `rate` a second.
+fn accept_loop(mut incident: AcceptLoop, rate: std::ops::RangeInclusive<u64>) -> Finding {
+    let pid = incident.pid();
+    let diagnosis = Diagnosis::start(&incident.netns, WATCH);
     incident.overrun();
-    std::thread::sleep(Duration::from_secs(3));
-    let ended = trace.stop();
-    println!("{}", std::fs::read_to_string(incident.folder().join("log")).unwrap_or_default());
-    println!("{}", ended.summary);
-    let mut by = std::collections::BTreeMap::<_, i64>::new();
-    for e in ended.of("fd_exhausted") {
-        *by.entry(format!("{} {} {} {}/{}", e.pid(), e.text("comm"), e.text("syscall"), e.num("open_fds"), e.num("limit_soft"))).or_default() += e.num("count");
-    }
-    println!("{by:#?} clients {} {}", incident.clients.len(), incident.netns.ss(&["-Htln"]));
-    println!("overflows {}", incident.netns.counter("TcpExtListenOverflows"));
+    let found = diagnosis.findings();
+    assert!(incident.waiting() > 0, "clients wait for ever");
+    let finding = the_only("fd-limit", &found);
+    assert_eq!((finding.pid(), finding.severity()), (pid, "critical"));
+    let failures = finding.number("EMFILE from accept");
+    let seconds = WATCH.as_secs();
+    assert!(
+        (rate.start() * seconds..=rate.end() * seconds).contains(&failures),
+        "{failures} in {WATCH:?}"
+    );
+    let limits = descriptor_limits(pid);
+    assert_eq!(finding.number("limit_soft"), limits.0);
+    assert_eq!(finding.number("open_fds"), limits.0);
+    finding
 }
 
-use tcptrace_tests::incident::accept_loop::AcceptLoop;
 #[test]
-fn l_http() { look(AcceptLoop::http_server()); }
+fn http_server() {
+    let finding = accept_loop(AcceptLoop::http_server(), 10_000..=5_000_000);
+    assert!(finding.sentence().contains("processor"), "{finding:#?}");
+    finding.recommends(&["RLIMIT_NOFILE"]);
+}
+
 #[test]
-fn l_asyncio() { look(AcceptLoop::asyncio()); }
+fn asyncio() {
+    let finding = accept_loop(AcceptLoop::asyncio(), 50..=2_000);
+    assert!(!finding.sentence().contains("processor"), "{finding:#?}");
+}
+
 #[test]
-fn l_nginx1() { look(AcceptLoop::nginx_by_configuration()); }
+fn nginx_by_its_configuration() {
+    let finding = accept_loop(AcceptLoop::nginx_by_configuration(), 1..=4);
+    finding.recommends(&["worker_rlimit_nofile"]);
+}
+
+/// The master was started with the limit, and its worker has it from there: the knob is nginx's own all the same.
 #[test]
-fn l_nginx2() { look(AcceptLoop::nginx_by_ulimit()); }
+fn nginx_by_ulimit() {
+    let finding = accept_loop(AcceptLoop::nginx_by_ulimit(), 1..=4);
+    finding.recommends(&["worker_rlimit_nofile"]);
+}
+
 #[test]
-fn l_gunicorn() { look(AcceptLoop::gunicorn()); }
+fn rsyslog() {
+    accept_loop(AcceptLoop::rsyslog(), 10..=200);
+}
+
+/// One call fails, and no other ever will: the worker accepts no more.
 #[test]
-fn l_rsyslog() { look(AcceptLoop::rsyslog()); }
+fn gunicorn() {
+    let mut incident = AcceptLoop::gunicorn();
+    let pid = incident.pid();
+    let diagnosis = Diagnosis::start(&incident.netns, WATCH);
+    incident.overrun();
+    let finding = the_only("fd-limit", &diagnosis.findings());
+    assert_eq!((finding.pid(), finding.comm()), (pid, "gunicorn"));
+    assert_eq!(finding.number("EMFILE from accept4"), 1);
+    assert_eq!(finding.number("limit_soft"), AcceptLoop::GUNICORN_LIMIT);
+}
+
+/// The machine's table is full, and no process' own limit.
+#[test]
+fn machine() {
+    let mut incident = FileTable::new();
+    let diagnosis = Diagnosis::start(&incident.netns, WATCH);
+    let failures = incident.exhaust();
+    let finding = the_only("fd-limit", &diagnosis.findings());
+    assert_eq!(finding.pid(), incident.process.pid());
+    assert_eq!(finding.number("ENFILE"), failures);
+    finding.recommends(&["fs.file-max"]);
+}
+
+/// Clients that are refused by the server's own limit.
+fn refused_by_the_server(incident: &ClientLimit) {
+    let diagnosis = Diagnosis::start(&incident.netns, WATCH);
+    let mut clients = vec![];
+    while clients.len() < 2 * ClientLimit::CLIENTS {
+        clients.extend(incident.connect(ClientLimit::CLIENTS));
+        thread::yield_now();
+    }
+    let refused = clients.iter().filter(|(_, told)| !told.is_empty()).count();
+    assert!(refused > ClientLimit::CLIENTS / 2, "{clients:?}");
+    let found = diagnosis.findings();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn not_redis_that_refuses() {
+    refused_by_the_server(&ClientLimit::redis());
+}
+
+#[test]
+fn not_memcached_that_refuses() {
+    refused_by_the_server(&ClientLimit::memcached());
+}

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     Netns, Server, children, need_program, open_descriptors,
-    program::{Nginx, venv},
+    program::{Nginx, Rsyslog, venv},
     sockets, wait,
 };
 
@@ -24,12 +24,15 @@ pub struct AcceptLoop {
 enum Program {
     One(Server),
     Nginx(Nginx),
+    Rsyslog(Rsyslog),
     /// The master and its one worker.
     Gunicorn(Server),
 }
 
 impl AcceptLoop {
     const PORT: u16 = 8080;
+    /// gunicorn's limit of descriptors.
+    pub const GUNICORN_LIMIT: u64 = 24;
     /// How many clients come after the last that found a descriptor.
     const TOO_MANY: usize = 3;
 
@@ -78,7 +81,7 @@ asyncio.run(main())
 
     /// gunicorn with threads.
     pub fn gunicorn() -> Self {
-        Self::start(24, |netns, limit, folder| {
+        Self::start(Self::GUNICORN_LIMIT, |netns, limit, folder| {
             fs::write(
                 folder.path().join("page.py"),
                 "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'page']\n",
@@ -98,20 +101,12 @@ asyncio.run(main())
 
     /// rsyslog's TCP input.
     pub fn rsyslog() -> Self {
-        Self::start(24, |netns, limit, folder| {
-            let configuration = format!(
-                "module(load=\"imtcp\")
-                 input(type=\"imtcp\" address=\"127.0.0.1\" port=\"8080\")
-                 *.* action(type=\"omfile\" file=\"{}/out\")\n",
-                folder.path().display()
-            );
-            let file = folder.path().join("conf");
-            fs::write(&file, configuration).expect("write a configuration");
-            let program = need_program("rsyslogd", "rsyslog");
-            let mut command = netns.limited_command(limit, limit, program);
-            // Without names: to look one up takes a descriptor for a moment.
-            command.args(["-n", "-x", "-f"]).arg(&file).arg("-i").arg(folder.path().join("pid"));
-            Program::One(Server::spawn(command.stderr(Stdio::null())))
+        Self::start(24, |netns, limit, _| {
+            let configuration = "module(load=\"imtcp\")
+                input(type=\"imtcp\" address=\"127.0.0.1\" port=\"8080\")
+                *.* action(type=\"omfile\" file=\"FOLDER/out\")\n";
+            let command = netns.limited_command(limit, limit, Rsyslog::path());
+            Program::Rsyslog(Rsyslog::start(command, configuration))
         })
     }
 
@@ -168,6 +163,7 @@ asyncio.run(main())
     pub fn pid(&self) -> u32 {
         match &self.program {
             Program::One(server) => server.pid(),
+            Program::Rsyslog(rsyslog) => rsyslog.pid(),
             Program::Nginx(nginx) => nginx.workers()[0],
             Program::Gunicorn(master) => wait::until("a worker", || {
                 children(master.pid()).first().copied()

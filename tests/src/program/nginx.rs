@@ -61,6 +61,11 @@ impl Nginx {
         children(self.pid())
     }
 
+    /// Puts a page into FOLDER.
+    pub fn page(&self, name: &str, content: &[u8]) {
+        fs::write(self.folder.path().join(name), content).expect("write a page");
+    }
+
     /// What it has logged: `error`, or `access`.
     pub fn log(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()

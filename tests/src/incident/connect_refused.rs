@@ -1,0 +1,78 @@
+//! A peer that is down: each attempt to connect is answered with a reset.
+
+use crate::{
+    Netns,
+    program::{Client, Rsyslog},
+    wait,
+};
+
+/// Where nobody listens.
+pub const COLLECTOR: &str = "127.0.0.1:24224";
+const PORT: &str = "24224";
+
+/// rsyslog, which forwards over TCP and tries again at a fixed interval of a second.
+pub fn rsyslog(netns: &Netns) -> Rsyslog {
+    let configuration = format!(
+        "module(load=\"imuxsock\" SysSock.Use=\"off\")
+         input(type=\"imuxsock\" Socket=\"FOLDER/log\")
+         *.* action(type=\"omfwd\" target=\"127.0.0.1\" port=\"{PORT}\" protocol=\"tcp\"
+                    action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\")\n"
+    );
+    let rsyslog = Rsyslog::start(netns.command(Rsyslog::path()), &configuration);
+    wait::until_true("rsyslog takes a line", || rsyslog.log("something happened"));
+    rsyslog
+}
+
+/// A program that logs five lines a second with fluent-logger, which connects anew for each: no back-off at all.
+pub fn fluent_logger(netns: &Netns) -> Client {
+    const LOG: &str = r#"
+from fluent import sender
+logger = sender.FluentSender("app", host="127.0.0.1", port=int(sys.argv[2]))
+while True:
+    sent = logger.emit("request", {"status": 200})
+    count("ok" if sent else type(logger.last_error).__name__)
+    logger.clear_last_error()
+    time.sleep(0.2)
+"#;
+    Client::start(netns, LOG, &[PORT])
+}
+
+/// A program that waits twice as long each time. Its connect does not block: the call's own result says nothing.
+pub fn doubling(netns: &Netns) -> Client {
+    const ASYNC: &str = r#"
+import asyncio
+async def main():
+    pause = 0.4
+    while True:
+        try:
+            await asyncio.open_connection("127.0.0.1", int(sys.argv[2]))
+        except ConnectionRefusedError as error:
+            count(type(error).__name__)
+        await asyncio.sleep(pause)
+        pause *= 2
+asyncio.run(main())
+"#;
+    Client::start(netns, ASYNC, &[PORT])
+}
+
+/// Forty workers of one program whose redis is down.
+pub fn forty_workers(netns: &Netns) -> Client {
+    const WORKERS: &str = r#"
+import redis
+for _ in range(39):
+    if os.fork() == 0:
+        break
+while True:
+    try:
+        redis.Connection(host="127.0.0.1", port=int(sys.argv[2])).connect()
+    except redis.ConnectionError as error:
+        count(str(error))
+    time.sleep(0.5)
+"#;
+    Client::start(netns, WORKERS, &[PORT])
+}
+
+/// Waits until `client` was refused once.
+pub fn wait_until_refused(client: &Client) {
+    wait::until_true("a refusal", || !client.answers().is_empty());
+}
