@@ -21,6 +21,9 @@ pub mod time;
 pub mod aggregate;
 pub mod diagnose;
 
+pub mod document;
+pub mod report;
+
 pub mod error;
 pub mod file;
 pub mod screen;

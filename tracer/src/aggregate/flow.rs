@@ -5,7 +5,6 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use hdrhistogram::Histogram;
 use tracer_common::{
     conn::OwnerSource,
     record::{Cause, End},
@@ -32,7 +31,7 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
-    /// Those that are not told apart.
+    /// Those that are not told apart, and what has no connection.
     pub const OTHERS: Self = Self {
         netns: 0,
         role: None,
@@ -79,6 +78,10 @@ pub struct Flow {
     pub last: Time,
     /// Connections that ended, by how.
     pub ends: BTreeMap<End, u64>,
+    /// Of those, the ones that sent a segment again.
+    pub lossy: u64,
+    /// Segments that those sent again.
+    pub ended_segs: u64,
     /// Connects that failed, by error.
     pub failed: BTreeMap<Errno, u64>,
     /// Of those, the ones that no SYN was sent for.
@@ -112,6 +115,8 @@ impl Flow {
             first: ts,
             last: ts,
             ends: BTreeMap::new(),
+            lossy: 0,
+            ended_segs: 0,
             failed: BTreeMap::new(),
             failed_unsent: 0,
             failures: Failures::new(),
@@ -134,6 +139,7 @@ impl Flow {
         match event.detail {
             Detail::Connection {
                 end,
+                segs_retrans,
                 bytes_sent,
                 bytes_received,
                 srtt_us,
@@ -145,6 +151,8 @@ impl Flow {
                     self.last_established = self.last_established.max(Some(event.ts));
                 }
                 *self.ends.entry(end).or_default() += 1;
+                self.lossy += u64::from(segs_retrans > 0);
+                self.ended_segs += u64::from(segs_retrans);
                 self.bytes_sent += bytes_sent;
                 self.bytes_received += bytes_received;
                 self.srtt_us = srtt_us.or(self.srtt_us);
@@ -277,44 +285,4 @@ impl Failures {
             .map(|(one, next)| next.since(*one) / 1_000_000)
             .collect()
     }
-}
-
-/// How long a program's connections took to open and lived, us.
-#[derive(Debug)]
-pub struct Latency {
-    /// Handshakes.
-    pub connect_us: Histogram<u64>,
-    /// From the first state to the last.
-    pub duration_us: Histogram<u64>,
-}
-
-impl Default for Latency {
-    fn default() -> Self {
-        Self {
-            connect_us: histogram(),
-            duration_us: histogram(),
-        }
-    }
-}
-
-impl Latency {
-    pub(super) fn add(&mut self, connect_us: Option<u64>, duration_us: Option<u64>) {
-        if let Some(us) = connect_us {
-            self.connect_us.saturating_record(us);
-        }
-        if let Some(us) = duration_us {
-            self.duration_us.saturating_record(us);
-        }
-    }
-}
-
-/// Two significant digits; it grows with what it holds.
-#[expect(
-    clippy::expect_used,
-    reason = "two digits are within the library's bounds, 0 to 5"
-)]
-fn histogram() -> Histogram<u64> {
-    let mut histogram = Histogram::new(2).expect("two digits");
-    histogram.auto(true);
-    histogram
 }

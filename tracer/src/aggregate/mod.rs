@@ -6,8 +6,12 @@
 
 mod connection;
 mod flow;
+mod latency;
 mod process;
+#[cfg(test)]
+pub(crate) mod sample;
 mod series;
+mod states;
 
 use std::{borrow::Cow, collections::BTreeMap, io, rc::Rc};
 
@@ -16,9 +20,11 @@ use tracer_common::hook::Hook;
 
 pub use self::{
     connection::{Connection, Connections, Stall},
-    flow::{Failures, Flow, FlowKey, Latency, Streak},
+    flow::{Failures, Flow, FlowKey, Streak},
+    latency::Latency,
     process::{Descriptors, Overflow, Process},
     series::{Counts, Series},
+    states::{COUNTED as COUNTED_STATES, States},
 };
 use crate::{
     event::{Detail, Event},
@@ -51,6 +57,8 @@ pub struct Aggregate {
     pub hooks: Vec<HookRow>,
     /// Events of the whole trace over time.
     pub series: Series,
+    /// Sockets in each state over time; empty unless state changes were asked for.
+    pub states: States,
     /// What was read beside the events.
     pub facts: Facts,
 }
@@ -60,6 +68,16 @@ impl Aggregate {
     #[must_use]
     pub fn process(&self, pid: Pid) -> Option<&Process> {
         self.processes.get(&pid)
+    }
+
+    /// How long the trace is, so far, us.
+    #[must_use]
+    pub fn duration_us(&self) -> u64 {
+        match (&self.end, &self.start) {
+            (Some(end), _) => end.duration_us,
+            (None, Some(start)) => self.now.since(start.ts) / 1_000,
+            (None, None) => 0,
+        }
     }
 
     /// Events that did not reach the stream, and runs that the kernel left out.
@@ -127,18 +145,20 @@ impl Sink for Aggregate {
             }
         }
         self.series.add(event);
+        self.states.add(event);
         if let Detail::Connection {
             duration_us,
             connect_us,
+            us_in_state,
             ..
         } = event.detail
             && let Some(owner) = &event.owner
         {
             match self.programs.get_mut(&owner.comm) {
-                Some(program) => program.add(connect_us, duration_us),
+                Some(program) => program.add(connect_us, duration_us, &us_in_state),
                 None => {
                     let mut program = Latency::default();
-                    program.add(connect_us, duration_us);
+                    program.add(connect_us, duration_us, &us_in_state);
                     self.programs.insert(owner.comm.clone(), program);
                 }
             }

@@ -73,6 +73,19 @@ pub struct Overflow {
 }
 
 impl Process {
+    /// Sockets that found the time-wait table full: the kernel's total, and for those without an owner
+    /// also what the namespaces' own counters have beyond it, which only events tell.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        match &self.who {
+            Some(_) => self.totals.time_wait_overflow,
+            None => self
+                .totals
+                .time_wait_overflow
+                .max(self.overflows.values().map(|sum| sum.count).sum()),
+        }
+    }
+
     pub(super) fn add(&mut self, event: &Event) {
         self.series.add(event);
         match event.detail {
@@ -127,8 +140,11 @@ impl Process {
             }
             _ => {}
         }
-        let Some(mut key) = FlowKey::of(event) else {
-            return;
+        let mut key = match FlowKey::of(event) {
+            Some(key) => key,
+            // A listener's own states belong to no flow.
+            None if matches!(event.detail, Detail::State { .. } | Detail::Lost { .. }) => return,
+            None => FlowKey::OTHERS,
         };
         if self.flows.len() >= FLOWS && !self.flows.contains_key(&key) {
             key = FlowKey::OTHERS;

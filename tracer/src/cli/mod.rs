@@ -5,6 +5,9 @@ mod doctor;
 mod filters;
 mod kernel;
 mod live;
+mod output;
+mod recorded;
+mod report;
 mod watch;
 
 use std::process::ExitCode;
@@ -27,6 +30,8 @@ enum Command {
     Watch(watch::Args),
     /// Name what is wrong, how that is known, and what to do.
     Diagnose(diagnose::Args),
+    /// Say what happened, by process, peer and listener.
+    Report(report::Args),
     /// Say what works on this machine, and what is in the way.
     Doctor(doctor::Args),
 }
@@ -38,6 +43,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Watch(args) => watch::run(args).map(|()| ExitCode::SUCCESS),
         Command::Diagnose(args) => diagnose::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {

@@ -8,6 +8,7 @@ use std::{
 
 use super::Sink;
 use crate::{
+    document::{number::time, text::printable},
     event::{Detail, Errno, Event},
     trace::frame::{End, Start},
 };
@@ -62,14 +63,6 @@ pub fn line(event: &Event) -> String {
 
 fn end(end: Option<SocketAddr>) -> String {
     end.map_or_else(|| String::from("-"), |end| end.to_string())
-}
-
-/// A process chooses its name: none of it may reach the terminal as a control sequence.
-#[must_use]
-pub fn printable(comm: &str) -> String {
-    comm.chars()
-        .map(|char| if char.is_control() { '?' } else { char })
-        .collect()
 }
 
 /// What is particular to an event, in words.
@@ -192,27 +185,9 @@ fn optional(to: &mut String, before: &str, value: Option<impl std::fmt::Display>
     }
 }
 
-/// A time in the unit that suits it.
-#[must_use]
-pub fn time(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} us"),
-        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
-        _ => format!("{:.1} s", us as f64 / 1e6),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_have_the_unit_that_suits_them() {
-        assert_eq!(
-            [time(7), time(1_500), time(2_000_000)],
-            ["7 us", "1.5 ms", "2.0 s"]
-        );
-    }
 
     #[test]
     fn a_name_cannot_reach_the_terminal_as_a_control_sequence() {

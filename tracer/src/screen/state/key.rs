@@ -168,7 +168,7 @@ pub fn place(place: &Place) -> Option<String> {
 /// as a control sequence.
 #[must_use]
 pub fn name(who: &Identity) -> String {
-    crate::sink::lines::printable(&who.comm)
+    crate::document::text::printable(&who.comm)
 }
 
 #[cfg(test)]
