@@ -22,7 +22,10 @@ pub mod aggregate;
 pub mod diagnose;
 
 pub mod document;
+pub mod measure;
 pub mod report;
+
+pub mod check;
 
 pub mod error;
 pub mod file;

@@ -34,17 +34,30 @@ impl Latency {
             .map(|(number, us)| (State(number), us))
     }
 
+    /// Adds another program's.
+    pub fn merge(&mut self, other: &Self) {
+        // What grows to any 64-bit number has room for what another one has.
+        let _ = self.connect_us.add(&other.connect_us);
+        let _ = self.duration_us.add(&other.duration_us);
+        for (sum, us) in self.us_in_state.iter_mut().zip(other.us_in_state) {
+            *sum = sum.saturating_add(us);
+        }
+    }
+
     pub(super) fn add(
         &mut self,
         connect_us: Option<u64>,
         duration_us: Option<u64>,
         us_in_state: &UsInState,
     ) {
-        if let Some(us) = connect_us {
-            self.connect_us.saturating_record(us);
-        }
-        if let Some(us) = duration_us {
-            self.duration_us.saturating_record(us);
+        for (histogram, us) in [
+            (&mut self.connect_us, connect_us),
+            (&mut self.duration_us, duration_us),
+        ] {
+            if let Some(us) = us {
+                // It grows to any 64-bit number; only `saturating_record` would not let it.
+                let _ = histogram.record(us);
+            }
         }
         for (state, us) in us_in_state.iter() {
             if let Some(sum) = self.us_in_state.get_mut(usize::from(state.0)) {
@@ -63,4 +76,27 @@ fn histogram() -> Histogram<u64> {
     let mut histogram = Histogram::new(2).expect("two digits");
     histogram.auto(true);
     histogram
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_time_has_its_place() {
+        let mut latency = Latency::default();
+        let times = [0, 3, 2_000, 90_000_000, u64::MAX];
+        for us in times {
+            latency.add(Some(us), None, &UsInState::default());
+        }
+        let histogram = &latency.connect_us;
+        assert_eq!((histogram.len(), histogram.min()), (5, 0));
+        let median = histogram.value_at_quantile(0.5);
+        assert!(histogram.equivalent(median, 2_000), "{median}");
+        assert!(
+            histogram.equivalent(histogram.max(), u64::MAX),
+            "{}",
+            histogram.max()
+        );
+    }
 }

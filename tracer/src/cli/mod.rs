@@ -1,6 +1,7 @@
 //! The command line: a file per command.
 
 mod diagnose;
+mod check;
 mod doctor;
 mod filters;
 mod kernel;
@@ -32,18 +33,21 @@ enum Command {
     Diagnose(diagnose::Args),
     /// Say what happened, by process, peer and listener.
     Report(report::Args),
+    /// Say whether a recorded trace keeps its budgets, for a CI job.
+    Check(check::Args),
     /// Say what works on this machine, and what is in the way.
     Doctor(doctor::Args),
 }
 
-/// Runs the program. Exit codes: 0 done, 2 usage, 3 no privilege or no kernel support, 5 any other
-/// error.
+/// Runs the program. Exit codes: 0 done, 1 a budget is violated, 2 usage, 3 no privilege or no kernel support, 4 a check is inconclusive, 5
+/// any other error.
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Watch(args) => watch::run(args).map(|()| ExitCode::SUCCESS),
         Command::Diagnose(args) => diagnose::run(args).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => check::run(args).map(|outcome| ExitCode::from(outcome.exit_code())),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {

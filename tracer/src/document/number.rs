@@ -37,6 +37,13 @@ pub fn share(part: u64, whole: u64) -> String {
     }
 }
 
+/// `1 socket`, `2 sockets`.
+#[must_use]
+pub fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 /// A number that may be unknown.
 #[must_use]
 pub fn known(number: Option<impl ToString>) -> String {

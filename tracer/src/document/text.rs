@@ -1,6 +1,6 @@
 //! A document on a terminal.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, presets};
 
 use super::{Block, Document, Table};
 
@@ -48,8 +48,12 @@ fn rendered(table: &Table, width: Option<u16>) -> String {
         }
         None => shown.set_content_arrangement(ContentArrangement::Disabled),
     };
-    for column in shown.column_iter_mut() {
+    for (at, column) in shown.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
+        // What a row is about is not broken into lines, unless there is no room for anything else.
+        if at == 0 && width.is_none_or(|width| width >= 60) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     let mut lines = Vec::new();
     if !table.title.is_empty() {

@@ -145,14 +145,14 @@ impl Connections {
         }
         let ends = parts(&self.ends, |end| end.name().to_owned());
         to.text(format!(
-            "{} connections ended ({ends}), {} connects failed ({}), {} resets were sent and {} received.",
-            self.connections,
-            self.connect_failed,
+            "{} ended ({ends}), {} failed ({}), {} sent and {} received.",
+            number::count(self.connections, "connection"),
+            number::count(self.connect_failed, "connect"),
             match parts(&self.errnos, |errno| errno.to_string()) {
                 errnos if errnos.is_empty() => String::from("none"),
                 errnos => errnos,
             },
-            self.resets_sent,
+            number::count(self.resets_sent, "reset"),
             self.resets_received
         ));
         shortfall(to, self.connections, self.in_events, "connections");
@@ -165,7 +165,7 @@ impl Connections {
             numbers("FAILED"),
             numbers("RST SENT"),
             numbers("RST RECV"),
-            numbers("OPEN"),
+            numbers("SOCKETS"),
             numbers("SENT"),
             numbers("RECEIVED"),
         ];

@@ -75,9 +75,12 @@ impl Descriptors {
             return to.text("No call failed for want of a descriptor.");
         }
         to.text(format!(
-            "{} calls failed for want of a descriptor, in {} processes.",
-            self.count,
-            self.processes.len()
+            "{} failed for want of a descriptor, in {}.",
+            number::count(self.count, "call"),
+            match self.processes.len() {
+                1 => String::from("1 process"),
+                number => format!("{number} processes"),
+            }
         ));
         shortfall(to, self.count, self.in_events, "failed calls");
         for shown in &self.charts {

@@ -71,10 +71,10 @@ pub struct Report {
     pub report: &'static str,
     #[serde(flatten)]
     pub head: Head,
-    pub connections: Option<Connections>,
     pub retransmits: Option<Retransmits>,
     pub fd_exhausted: Option<Descriptors>,
     pub time_wait_overflow: Option<Overflows>,
+    pub connections: Option<Connections>,
     #[serde(skip)]
     part: Part,
 }
@@ -101,9 +101,6 @@ impl Report {
         let host = self.head.host.as_deref().unwrap_or("an unknown host");
         let mut to = Document::new(format!("{} of {host}", self.part.title()));
         self.head.write(&mut to);
-        if let Some(section) = &self.connections {
-            section.write(&mut to, top);
-        }
         if let Some(section) = &self.retransmits {
             section.write(&mut to, top);
         }
@@ -111,6 +108,9 @@ impl Report {
             section.write(&mut to, top);
         }
         if let Some(section) = &self.time_wait_overflow {
+            section.write(&mut to, top);
+        }
+        if let Some(section) = &self.connections {
             section.write(&mut to, top);
         }
         to

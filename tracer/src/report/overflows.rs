@@ -111,9 +111,9 @@ impl Overflows {
             return to.text("No socket found the time-wait table full.");
         }
         to.text(format!(
-            "{} sockets found the time-wait table full (TcpExt TCPTimeWaitOverflow); {} of them have no known owner. \
+            "{} found the time-wait table full (TcpExt TCPTimeWaitOverflow); of these {} without a known owner. \
              Such a connection is closed at once: its client does not notice.",
-            self.count, self.unattributed
+            number::count(self.count, "socket"), self.unattributed
         ));
         shortfall(to, self.count, self.in_events, "overflows");
         for shown in &self.charts {

@@ -8,7 +8,7 @@ use tracer_common::record::{Cause, End};
 use super::who::Who;
 use crate::{
     aggregate::{Flow, FlowKey, Process},
-    document::{Column, Table, words},
+    document::{Column, Table, number, words},
     event::{Errno, Role},
     time::Time,
 };
@@ -189,8 +189,13 @@ pub(super) fn tables<P: Apart>(
     let mut listeners: Vec<(&Who, String, &Traffic)> = processes
         .iter()
         .flat_map(|one| {
-            let name =
-                |listener: &Listener| format!(":{} ({} peers)", listener.port, listener.peers);
+            let name = |listener: &Listener| {
+                format!(
+                    ":{} ({})",
+                    listener.port,
+                    number::count(listener.peers, "peer")
+                )
+            };
             one.listeners()
                 .iter()
                 .map(move |listener| (one.who(), name(listener), &listener.traffic))

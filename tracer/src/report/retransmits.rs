@@ -140,8 +140,8 @@ impl Retransmits {
         }
         let causes = parts(&self.causes, |cause| cause.name().to_owned());
         to.text(format!(
-            "{} segments were sent again ({causes}).",
-            self.segs
+            "{} sent again ({causes}).",
+            number::count(self.segs, "segment")
         ));
         match self.namespaces.as_slice() {
             [] => to.text("Their share is not known: the trace has no namespace's count of segments sent (Tcp OutSegs)."),

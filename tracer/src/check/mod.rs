@@ -1,0 +1,427 @@
+//! `tcptrace check`: whether a trace keeps its budgets.
+
+pub mod budget;
+pub mod format;
+
+use tracer_common::hook::Hook;
+
+use self::budget::{Budget, Latency, Scope, What};
+use crate::{
+    aggregate::{Aggregate, Process},
+    document::number,
+    measure::{Kind, Measure, in_events},
+};
+
+/// What became of a budget.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// The budget.
+    pub budget: Budget,
+    /// What the trace has; `None` where it has nothing to measure.
+    pub value: Option<f64>,
+    /// Where that comes from.
+    pub source: String,
+    /// Whether it held.
+    pub verdict: Verdict,
+}
+
+/// Whether a budget held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It did.
+    Held,
+    /// It did, as far as the trace goes, which lacks something: what and why.
+    Inconclusive(String),
+    /// It did not; with what was lost there may be more.
+    Violated,
+}
+
+/// What all budgets together come to; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// All held. Exit code 0.
+    Held,
+    /// Those that held may not have. Exit code 4.
+    Inconclusive,
+    /// One was violated. Exit code 1.
+    Violated,
+}
+
+impl Outcome {
+    /// Of all.
+    #[must_use]
+    pub fn of(checked: &[Checked]) -> Self {
+        let of = |one: &Checked| match one.verdict {
+            Verdict::Held => Self::Held,
+            Verdict::Inconclusive(_) => Self::Inconclusive,
+            Verdict::Violated => Self::Violated,
+        };
+        checked.iter().map(of).max().unwrap_or(Self::Held)
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Held => 0,
+            Self::Violated => 1,
+            Self::Inconclusive => 4,
+        }
+    }
+}
+
+/// A trace that is checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Checker<'a> {
+    /// What it comes to.
+    pub aggregate: &'a Aggregate,
+    /// Why it has no end, if it has none.
+    pub truncated: Option<&'a str>,
+    /// Losses do not make a budget inconclusive.
+    pub allow_lost: bool,
+}
+
+impl Checker<'_> {
+    /// Checks a budget.
+    #[must_use]
+    pub fn check(&self, budget: Budget) -> Checked {
+        let processes = self.processes(&budget.scope);
+        let (value, source) = value(self.aggregate, &processes, &budget);
+        let is_over = value.is_some_and(|value| value > budget.limit);
+        let verdict = if is_over {
+            Verdict::Violated
+        } else {
+            match self.doubt(&budget, &processes, value) {
+                Some(reason) => Verdict::Inconclusive(reason),
+                None => Verdict::Held,
+            }
+        };
+        Checked {
+            budget,
+            value,
+            source,
+            verdict,
+        }
+    }
+
+    fn processes(&self, scope: &Scope) -> Vec<&Process> {
+        let is_meant = |process: &&Process| match scope {
+            Scope::Trace => true,
+            Scope::Program { comm, .. } => {
+                process.who.as_ref().is_some_and(|who| who.comm == *comm)
+            }
+        };
+        self.aggregate.processes.values().filter(is_meant).collect()
+    }
+
+    /// Why a budget that held may not have.
+    fn doubt(&self, budget: &Budget, processes: &[&Process], value: Option<f64>) -> Option<String> {
+        if let Some(reason) = self.truncated {
+            return Some(format!("the recording is truncated ({reason})"));
+        }
+        if let Scope::Program { comm, is_optional } = &budget.scope
+            && processes.is_empty()
+        {
+            let reason =
+                format!("no process `{comm}` in the trace; `optional = true` would allow that");
+            return (!is_optional).then_some(reason);
+        }
+        if value.is_none() {
+            return Some(String::from("no connection of which it was measured"));
+        }
+        if self.allow_lost {
+            return None;
+        }
+        let lost: Vec<String> = hooks(budget)
+            .filter_map(|hook| self.aggregate.hook(hook))
+            .map(|row| (row, row.lost.ring_full + row.lost.map_full))
+            .filter(|(row, lost)| lost + row.skipped > 0)
+            .map(|(row, lost)| {
+                format!(
+                    "{} lost {lost} and skipped {}",
+                    row.hook.name(),
+                    row.skipped
+                )
+            })
+            .collect();
+        if !lost.is_empty() {
+            return Some(format!("events are missing: {}", lost.join(", ")));
+        }
+        missing_in_events(budget, processes)
+    }
+}
+
+/// A sort is told from events: those that the trace lacks might be of that sort.
+fn missing_in_events(budget: &Budget, processes: &[&Process]) -> Option<String> {
+    let (What::Count(measure) | What::PerConnection(measure) | What::PerSecond(measure)) =
+        budget.what
+    else {
+        return None;
+    };
+    measure.sort?;
+    let sum = |of: fn(Kind, &Process) -> u64| -> u64 {
+        processes
+            .iter()
+            .map(|process| of(measure.kind, process))
+            .sum()
+    };
+    let missing = sum(Kind::total).saturating_sub(sum(in_events));
+    (missing > 0).then(|| {
+        format!(
+            "{missing} of the {} are in no event, so that their sort is not known",
+            measure.kind.name()
+        )
+    })
+}
+
+/// The hooks that a budget's value comes from.
+fn hooks(budget: &Budget) -> impl Iterator<Item = Hook> {
+    let connections = Kind::Connections.hooks();
+    let (kind, more): (&[Hook], &[Hook]) = match &budget.what {
+        What::Count(measure) | What::PerSecond(measure) => (measure.kind.hooks(), &[]),
+        What::PerConnection(measure) if measure.kind == Kind::Connections => (connections, &[]),
+        What::PerConnection(measure) => (measure.kind.hooks(), connections),
+        What::Latency(..) => (connections, &[]),
+    };
+    // Which process an accepted connection belongs to is seen as it is accepted.
+    let accept: &[Hook] = match budget.scope {
+        Scope::Trace => &[],
+        Scope::Program { .. } => &[Hook::Accept],
+    };
+    let mut hooks: Vec<Hook> = [kind, more, accept].concat();
+    hooks.sort_unstable();
+    hooks.dedup();
+    hooks.into_iter()
+}
+
+fn value(aggregate: &Aggregate, processes: &[&Process], budget: &Budget) -> (Option<f64>, String) {
+    let count =
+        |measure: Measure| -> u64 { processes.iter().map(|process| measure.of(process)).sum() };
+    let of = match processes.len() {
+        1 => String::from("1 process"),
+        number => format!("{number} processes"),
+    };
+    let counted = |measure: Measure| match (measure.sort, measure.kind, &budget.scope) {
+        (Some(_), ..) => format!("events of {of}"),
+        (None, Kind::TimeWaitOverflow, Scope::Trace) => {
+            format!("the kernel's totals of {of}, and the namespaces' TCPTimeWaitOverflow")
+        }
+        (None, ..) => format!("the kernel's totals of {of}"),
+    };
+    match &budget.what {
+        What::Count(measure) => (Some(count(*measure) as f64), counted(*measure)),
+        What::PerConnection(measure) => {
+            let kind = Kind::Connections;
+            let connections = count(Measure { kind, sort: None });
+            // Without a connection any trouble is too much for each of them.
+            let value = count(*measure) as f64 / connections.max(1) as f64;
+            let source = format!(
+                "{} over {}: {}",
+                count(*measure),
+                number::count(connections, "connection"),
+                counted(*measure)
+            );
+            (Some(value), source)
+        }
+        What::PerSecond(measure) => {
+            let us = aggregate.duration_us();
+            let value = count(*measure) as f64 / (us.max(1) as f64 / 1e6);
+            let source = format!(
+                "{} in {}: {}",
+                count(*measure),
+                number::time(us),
+                counted(*measure)
+            );
+            (Some(value), source)
+        }
+        What::Latency(latency, quantile) => {
+            let mut all = crate::aggregate::Latency::default();
+            for (comm, program) in &aggregate.programs {
+                let is_meant = match &budget.scope {
+                    Scope::Trace => true,
+                    Scope::Program { comm: wanted, .. } => comm == wanted,
+                };
+                if is_meant {
+                    all.merge(program);
+                }
+            }
+            let histogram = match latency {
+                Latency::Connect => &all.connect_us,
+                Latency::Duration => &all.duration_us,
+            };
+            let value =
+                (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile.0) as f64);
+            let source = format!(
+                "{} of {} (two digits)",
+                latency.name(),
+                number::count(histogram.len(), "connection record")
+            );
+            (value, source)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{aggregate::sample::sample, check::budget};
+
+    fn checker(aggregate: &Aggregate) -> Checker<'_> {
+        Checker {
+            aggregate,
+            truncated: None,
+            allow_lost: false,
+        }
+    }
+
+    fn check_all(checker: &Checker<'_>, file: &str) -> Vec<Checked> {
+        let budgets = budget::parse(file).unwrap();
+        budgets
+            .into_iter()
+            .map(|budget| checker.check(budget))
+            .collect()
+    }
+
+    fn one(checker: &Checker<'_>, file: &str) -> Checked {
+        let mut checked = check_all(checker, file);
+        assert_eq!(checked.len(), 1);
+        checked.remove(0)
+    }
+
+    #[test]
+    fn values_are_those_of_the_trace() {
+        let aggregate = sample().end(10);
+        for (file, value) in [
+            ("[max]\nconnections = 0", 21.0),
+            ("[max]\nretransmits = 0", 14.0),
+            ("[max]\n\"retransmits:rto\" = 0", 3.0),
+            ("[max]\nfd_exhausted = 0", 1_980.0),
+            ("[max]\n\"fd_exhausted:socket\" = 0", 1_000.0),
+            ("[max]\n\"fd_exhausted:EMFILE\" = 0", 1_980.0),
+            ("[max]\ntime_wait_overflow = 0", 903.0),
+            ("[max]\nresets_sent = 0", 1.0),
+            ("[program.worker.max]\nretransmits = 0", 10.0),
+            ("[program.redis-server.max]\ntime_wait_overflow = 0", 901.0),
+            ("[program.worker.max_per_connection]\nretransmits = 0", 1.0),
+            ("[program.worker.max_per_second]\nfd_exhausted = 0", 198.0),
+            ("[program.worker.latency.connect_us]\np50 = 0", 1_440.0),
+        ] {
+            let checked = one(&checker(&aggregate), file);
+            let told = checked.value.unwrap();
+            assert!((told - value).abs() <= value * 0.01, "{file}: {told}");
+            assert_eq!(checked.verdict, Verdict::Violated, "{file}");
+            let held = checker(&aggregate).check(Budget {
+                limit: told,
+                ..checked.budget
+            });
+            assert_eq!(held.verdict, Verdict::Held, "{file}");
+        }
+    }
+
+    #[test]
+    fn what_a_hook_lost_counts_for_the_budgets_that_read_it() {
+        let mut sample = sample();
+        sample.skip(3);
+        let aggregate = sample.end(10);
+        let file =
+            "[max]\nretransmits = 14\nconnect_failed = 1\n[program.worker.max]\nretransmits = 10";
+        let lossy = Verdict::Inconclusive(String::from(
+            "events are missing: tcp_retransmit_skb lost 0 and skipped 3",
+        ));
+        let verdicts = |checker: &Checker<'_>, file| {
+            check_all(checker, file)
+                .into_iter()
+                .map(|one| one.verdict)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            verdicts(&checker(&aggregate), file),
+            [lossy.clone(), Verdict::Held, lossy]
+        );
+        let waived = Checker {
+            allow_lost: true,
+            ..checker(&aggregate)
+        };
+        assert_eq!(
+            verdicts(&waived, file),
+            [Verdict::Held, Verdict::Held, Verdict::Held]
+        );
+        // Violated is violated.
+        assert_eq!(
+            one(&checker(&aggregate), "[max]\nretransmits = 13").verdict,
+            Verdict::Violated
+        );
+    }
+
+    #[test]
+    fn a_truncated_trace_decides_only_what_is_over() {
+        let aggregate = sample().end(10);
+        let cut = Checker {
+            truncated: Some("no end row"),
+            allow_lost: true,
+            ..checker(&aggregate)
+        };
+        assert_eq!(
+            one(&cut, "[max]\nretransmits = 100").verdict,
+            Verdict::Inconclusive(String::from("the recording is truncated (no end row)"))
+        );
+        assert_eq!(
+            one(&cut, "[max]\nretransmits = 1").verdict,
+            Verdict::Violated
+        );
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_does_not_hold_its_budget() {
+        let aggregate = sample().end(10);
+        let checked = one(
+            &checker(&aggregate),
+            "[program.reddis.max]\nretransmits = 5",
+        );
+        assert!(
+            matches!(checked.verdict, Verdict::Inconclusive(_)),
+            "{checked:?}"
+        );
+        let file = "[program.reddis]\noptional = true\nmax = { retransmits = 5 }";
+        assert_eq!(one(&checker(&aggregate), file).verdict, Verdict::Held);
+        let file = "[program.supervisord]\noptional = true\nlatency.connect_us = { p50 = 5 }";
+        assert_eq!(one(&checker(&aggregate), file).verdict, Verdict::Held);
+    }
+
+    #[test]
+    fn a_sort_is_unknown_where_its_events_are_missing() {
+        let mut sample = sample();
+        let who = sample.process(5, "late");
+        sample.count(
+            Some(&who),
+            &crate::aggregate::sample::retransmit(tracer_common::record::Cause::Rto, 2, 0),
+        );
+        let aggregate = sample.end(10);
+        assert_eq!(
+            one(&checker(&aggregate), "[max]\nretransmits = 16").verdict,
+            Verdict::Held
+        );
+        let checked = one(&checker(&aggregate), "[max]\n\"retransmits:rto\" = 3");
+        assert!(
+            matches!(&checked.verdict, Verdict::Inconclusive(why) if why.starts_with("2 of")),
+            "{checked:?}"
+        );
+    }
+
+    #[test]
+    fn the_worst_decides() {
+        let of = |verdicts: &[Verdict]| {
+            let checked = |verdict: &Verdict| Checked {
+                budget: budget::max("retransmits=0").unwrap(),
+                value: None,
+                source: String::new(),
+                verdict: verdict.clone(),
+            };
+            Outcome::of(&verdicts.iter().map(checked).collect::<Vec<_>>()).exit_code()
+        };
+        let doubt = Verdict::Inconclusive(String::new());
+        assert_eq!(of(&[Verdict::Held]), 0);
+        assert_eq!(of(&[Verdict::Held, doubt.clone()]), 4);
+        assert_eq!(of(&[doubt, Verdict::Violated, Verdict::Held]), 1);
+    }
+}
