@@ -60,10 +60,7 @@ fn each_has_its_worker(ended: &Ended, worker: &BTreeMap<i64, u32>, comm: &str) {
     let mut unseen = 0;
     for event in records {
         assert_eq!(event.pid(), worker[&event.num("rport")], "{event:?}");
-        assert_eq!(
-            (event.text("comm"), event.text("role")),
-            (comm, "passive")
-        );
+        assert_eq!((event.text("comm"), event.text("role")), (comm, "passive"));
         if event.text("owner_source") == "iter" {
             unseen += 1;
         } else {

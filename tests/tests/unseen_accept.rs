@@ -95,8 +95,8 @@ fn is_never_the_listeners() {
         let retransmitted = veth.near.counter("TcpRetransSegs") - before;
         let ended = trace.stop();
         for event in ended.events.iter().filter(|event| server.is_of_it(event)) {
-            let late = event.text("owner_source") != "inherited"
-                && event.text("owner_source") != "listen";
+            let late =
+                event.text("owner_source") != "inherited" && event.text("owner_source") != "listen";
             if late {
                 assert!(server.is_right(event, found), "{event:?}");
             } else {

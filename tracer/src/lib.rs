@@ -26,6 +26,7 @@ pub mod measure;
 pub mod report;
 
 pub mod check;
+pub mod diff;
 
 pub mod error;
 pub mod file;

@@ -2,6 +2,7 @@
 
 mod diagnose;
 mod check;
+mod diff;
 mod doctor;
 mod filters;
 mod kernel;
@@ -33,6 +34,8 @@ enum Command {
     Diagnose(diagnose::Args),
     /// Say what happened, by process, peer and listener.
     Report(report::Args),
+    /// Say what changed between recorded traces.
+    Diff(diff::Args),
     /// Say whether a recorded trace keeps its budgets, for a CI job.
     Check(check::Args),
     /// Say what works on this machine, and what is in the way.
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Watch(args) => watch::run(args).map(|()| ExitCode::SUCCESS),
         Command::Diagnose(args) => diagnose::run(args).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Diff(args) => diff::run(args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(args).map(|outcome| ExitCode::from(outcome.exit_code())),
         Command::Doctor(args) => doctor::run(&args),
     };

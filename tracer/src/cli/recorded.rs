@@ -4,13 +4,19 @@ use std::path::Path;
 
 use crate::{
     aggregate::Aggregate,
-    error::{Error, Result},
+    error::Result,
+    file::{self, Completeness},
 };
 
-/// What a file comes to, and why it has no end where it was cut off.
+/// What a file comes to, and why it has no end where it was cut off, which is said on stderr too.
 pub(super) fn read(path: &Path) -> Result<(Aggregate, Option<String>)> {
-    Err(Error::usage(
-        format!("{}: reading traces is not there yet", path.display()),
-        "trace live",
-    ))
+    let mut aggregate = Aggregate::default();
+    let truncated = match file::read(path, &mut aggregate)? {
+        Completeness::Complete => None,
+        Completeness::Truncated { reason } => {
+            eprintln!("tcptrace: {} is truncated: {reason}", path.display());
+            Some(reason)
+        }
+    };
+    Ok((aggregate, truncated))
 }
