@@ -96,7 +96,10 @@ impl Netns {
     ) -> Command {
         let mut command = self.command(need_program("sh", "dash"));
         command
-            .args(["-c", &format!("ulimit -Sn {soft}; ulimit -Hn {hard}; exec \"$@\"")])
+            .args([
+                "-c",
+                &format!("ulimit -Sn {soft}; ulimit -Hn {hard}; exec \"$@\""),
+            ])
             .arg("sh")
             .arg(program);
         command

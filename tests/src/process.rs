@@ -251,9 +251,7 @@ pub fn descriptor_limits(pid: u32) -> (u64, u64) {
         .lines()
         .find(|line| line.starts_with("Max open files"))
         .expect("a line for open files");
-    let mut numbers = line
-        .split_whitespace()
-        .filter_map(|word| word.parse().ok());
+    let mut numbers = line.split_whitespace().filter_map(|word| word.parse().ok());
     let mut next = || numbers.next().expect("a number");
     (next(), next())
 }

@@ -16,10 +16,7 @@ const WATCH: Duration = Duration::from_secs(4);
 
 /// supervisord's program is found, against its own count and `/proc`.
 fn inherited(incident: &Supervised, limits: (u64, u64)) -> Finding {
-    let (program, supervisord) = (
-        incident.supervisord.program(),
-        incident.supervisord.pid(),
-    );
+    let (program, supervisord) = (incident.supervisord.program(), incident.supervisord.pid());
     for pid in [program, supervisord] {
         assert_eq!(descriptor_limits(pid), limits);
     }

@@ -41,7 +41,9 @@ impl AcceptLoop {
         Self::start(24, |netns, limit, _| {
             let mut command = netns.limited_command(limit, limit, venv().join("bin/python"));
             command.args(["-m", "http.server", "--bind", "127.0.0.1", "8080"]);
-            Program::One(Server::spawn(command.stdout(Stdio::null()).stderr(Stdio::null())))
+            Program::One(Server::spawn(
+                command.stdout(Stdio::null()).stderr(Stdio::null()),
+            ))
         })
     }
 
@@ -59,7 +61,9 @@ asyncio.run(main())
         Self::start(24, |netns, limit, _| {
             let mut command = netns.limited_command(limit, limit, venv().join("bin/python"));
             command.args(["-c", SERVE]);
-            Program::One(Server::spawn(command.stdout(Stdio::null()).stderr(Stdio::null())))
+            Program::One(Server::spawn(
+                command.stdout(Stdio::null()).stderr(Stdio::null()),
+            ))
         })
     }
 
@@ -90,7 +94,14 @@ asyncio.run(main())
             let program = need_program("gunicorn", "gunicorn");
             let mut command = netns.limited_command(limit, limit, program);
             command
-                .args(["--worker-class", "gthread", "--threads", "64", "--bind", "127.0.0.1:8080"])
+                .args([
+                    "--worker-class",
+                    "gthread",
+                    "--threads",
+                    "64",
+                    "--bind",
+                    "127.0.0.1:8080",
+                ])
                 .args(["--worker-tmp-dir", "/tmp", "--log-file"])
                 .arg(folder.path().join("log"))
                 .arg("page:app")
@@ -165,9 +176,9 @@ asyncio.run(main())
             Program::One(server) => server.pid(),
             Program::Rsyslog(rsyslog) => rsyslog.pid(),
             Program::Nginx(nginx) => nginx.workers()[0],
-            Program::Gunicorn(master) => wait::until("a worker", || {
-                children(master.pid()).first().copied()
-            }),
+            Program::Gunicorn(master) => {
+                wait::until("a worker", || children(master.pid()).first().copied())
+            }
         }
     }
 

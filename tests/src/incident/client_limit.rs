@@ -1,9 +1,6 @@
 //! Servers that refuse clients by a limit of their own: no descriptor is missing, and none is looked for.
 
-use std::{
-    io::Read as _,
-    net::TcpStream,
-};
+use std::{io::Read as _, net::TcpStream};
 
 use crate::{
     Netns,

@@ -108,7 +108,10 @@ impl RollingRestart {
             netns.command(Nginx::path()),
             "worker_processes 1; events { worker_connections 512; }",
             "",
-            &format!("listen 127.0.0.1:800{}; location / {{ return 200 page; }}", at + 1),
+            &format!(
+                "listen 127.0.0.1:800{}; location / {{ return 200 page; }}",
+                at + 1
+            ),
         )
     }
 

@@ -13,10 +13,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{
-    Netns, Veth, need_program,
-    program::Nginx,
-};
+use crate::{Netns, Veth, need_program, program::Nginx};
 
 /// The size of the page that is fetched.
 const PAGE: usize = 4 << 20;
@@ -82,7 +79,10 @@ impl LossyPath {
             netns.ip("link set tun0 up");
             tun
         });
-        let (dropped, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (dropped, stop) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (counted, stopped) = (Arc::clone(&dropped), Arc::clone(&stop));
         let forwarder = thread::spawn(move || {
             forward(ends, one_in, &counted, &stopped).expect("pass packets on");

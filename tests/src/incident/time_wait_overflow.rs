@@ -52,7 +52,12 @@ impl SmallTable {
 }
 
 fn short(netns: &Netns, port: u16, threads: u64, number: u64, pause: f64) -> Client {
-    let arguments = [port.to_string(), threads.to_string(), number.to_string(), pause.to_string()];
+    let arguments = [
+        port.to_string(),
+        threads.to_string(),
+        number.to_string(),
+        pause.to_string(),
+    ];
     Client::start(netns, SHORT, &arguments.each_ref().map(String::as_str))
 }
 

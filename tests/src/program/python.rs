@@ -46,7 +46,11 @@ pub(super) fn copy_package(name: &str, to: &Path) {
         .flatten()
         .next()
         .expect("a version's library");
-    copy(&library.path().join("site-packages").join(name), &to.join(name)).expect("copy a package");
+    copy(
+        &library.path().join("site-packages").join(name),
+        &to.join(name),
+    )
+    .expect("copy a package");
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {

@@ -26,7 +26,14 @@ pub struct Supervisord {
 impl Supervisord {
     /// Starts it from a shell that sets its own limits of descriptors to `soft` and `hard` first, as an init script does. Its program is
     /// the Python script `text`, which may import `packages` of the environment.
-    pub fn start(netns: &Netns, soft: u64, hard: u64, minfds: u64, text: &str, packages: &[&str]) -> Self {
+    pub fn start(
+        netns: &Netns,
+        soft: u64,
+        hard: u64,
+        minfds: u64,
+        text: &str,
+        packages: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
@@ -57,10 +64,14 @@ impl Supervisord {
         );
         let lines: Vec<_> = configuration.lines().map(str::trim).collect();
         fs::write(path("conf"), lines.join("\n")).expect("write a configuration");
-        let mut command =
-            netns.limited_command(soft, hard, need_program("setpriv", "util-linux"));
+        let mut command = netns.limited_command(soft, hard, need_program("setpriv", "util-linux"));
         command
-            .args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string()])
+            .args([
+                "--reuid",
+                &NOBODY.to_string(),
+                "--regid",
+                &NOBODY.to_string(),
+            ])
             .arg("--clear-groups")
             .arg(&program)
             .arg("-c")

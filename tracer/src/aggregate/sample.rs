@@ -197,7 +197,7 @@ impl Sample {
             events: self.aggregate.events.clone(),
             hooks: hooks
                 .map(|(hook, skipped)| {
-                    HookRow::new(hook, Some("tp_btf"), skipped, &Counters::default())
+                    HookRow::new(hook, Some("tp_btf"), (skipped, 0), &Counters::default())
                 })
                 .to_vec(),
             processes: self.rows.clone(),

@@ -1,7 +1,7 @@
 //! The command line: a file per command.
 
-mod diagnose;
 mod check;
+mod diagnose;
 mod diff;
 mod doctor;
 mod filters;

@@ -178,6 +178,7 @@ impl Batch {
         columns.rung.put_some(row, hook.rung.as_deref());
         columns.entered.put(row, hook.entered);
         columns.skipped.put(row, hook.skipped);
+        columns.missed.put(row, hook.missed);
         columns.emitted.put(row, hook.emitted);
         columns.filtered.put(row, hook.filtered);
         columns.aggregated.put(row, hook.aggregated);

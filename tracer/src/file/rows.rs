@@ -428,6 +428,7 @@ impl Rows {
             rung: table.rung.get(row).map(|rung| Cow::Owned(rung.to_owned())),
             entered: count(&table.entered),
             skipped: count(&table.skipped),
+            missed: count(&table.missed),
             emitted: count(&table.emitted),
             filtered: count(&table.filtered),
             aggregated: count(&table.aggregated),

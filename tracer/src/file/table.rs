@@ -141,6 +141,8 @@ macro_rules! columns {
             entered: number,
             /// `hook`
             skipped: number,
+            /// `hook`: of those skipped, what probes missed
+            missed: number,
             /// `hook`
             emitted: number,
             /// `hook`

@@ -240,6 +240,7 @@ fn hooks(count: u64) -> Vec<HookRow> {
         rung,
         entered: count + 5,
         skipped: 1,
+        missed: 1,
         emitted: count,
         filtered: 2,
         aggregated: 0,

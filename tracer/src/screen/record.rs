@@ -154,6 +154,7 @@ fn hook_less(now: &HookRow, before: &HookRow) -> HookRow {
         rung: now.rung.clone(),
         entered: less(now.entered, before.entered),
         skipped: less(now.skipped, before.skipped),
+        missed: less(now.missed, before.missed),
         emitted: less(now.emitted, before.emitted),
         filtered: less(now.filtered, before.filtered),
         aggregated: less(now.aggregated, before.aggregated),

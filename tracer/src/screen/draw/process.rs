@@ -14,10 +14,10 @@ use super::{
     theme::Theme,
 };
 use crate::{
+    document::{number::time, text::printable},
     fact::{Subject, name},
     identity::Pid,
     screen::state::{self, Conn, Recent, State, Tally},
-    sink::lines,
 };
 
 /// Lines for the process's own events, on a screen of this many lines.
@@ -74,7 +74,7 @@ fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
     if let Some(command) =
         command.or_else(|| facts.text(&subject, name::CMDLINE).map(str::to_owned))
     {
-        lines.push(field("command", lines::printable(&command), theme));
+        lines.push(field("command", printable(&command), theme));
     }
     if let Some(who) = &who {
         let mut text = format!("started {} ago", span(state.aggregate.now.since(who.start)));
@@ -286,12 +286,12 @@ fn cells(conn: &Conn, state: &State) -> [String; 10] {
             .map_or_else(String::new, |first| span(state.aggregate.now.since(first))),
         conn.srtt_us
             .filter(|us| *us > 0)
-            .map_or_else(String::new, lines::time),
+            .map_or_else(String::new, time),
         some(conn.segs),
         some(conn.backoff),
         conn.rto_us
             .filter(|us| *us > 0)
-            .map_or_else(String::new, lines::time),
+            .map_or_else(String::new, time),
         conn.timer.clone().unwrap_or_default(),
         conn.unacked.map_or_else(String::new, some),
     ]
