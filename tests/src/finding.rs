@@ -1,7 +1,7 @@
 //! What `tcptrace diagnose` finds.
 
 use std::{
-    fs,
+    fmt, fs,
     io::Read as _,
     process::{Child, Stdio},
     thread::{self, JoinHandle},
@@ -13,8 +13,14 @@ use serde_json::Value;
 use crate::{Netns, require_root, tcptrace, wait};
 
 /// One finding.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Finding(pub Value);
+
+impl fmt::Debug for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
 
 /// What `tcptrace diagnose` finds in a namespace that it watches for so long.
 pub fn findings(netns: &Netns, duration: Duration) -> Vec<Finding> {

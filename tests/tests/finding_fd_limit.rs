@@ -41,8 +41,8 @@ fn inherited(incident: &Supervised, limits: (u64, u64)) -> Finding {
             "{counted} of {failures}"
         );
     }
-    assert_eq!(finding.number("limit_soft"), limits.0);
-    assert_eq!(finding.number("limit_hard"), limits.1);
+    assert_eq!(finding.number("limit_nofile_soft"), limits.0);
+    assert_eq!(finding.number("limit_nofile_hard"), limits.1);
     assert_eq!(finding.number("open_fds"), open_descriptors(program) as u64);
     // TIME_WAIT is named only as what it is not.
     finding.recommends(&["minfds", "TIME_WAIT are not the cause"]);
@@ -83,7 +83,7 @@ fn accept_loop(mut incident: AcceptLoop, rate: std::ops::RangeInclusive<u64>) ->
         "{failures} in {WATCH:?}"
     );
     let limits = descriptor_limits(pid);
-    assert_eq!(finding.number("limit_soft"), limits.0);
+    assert_eq!(finding.number("limit_nofile_soft"), limits.0);
     assert_eq!(finding.number("open_fds"), limits.0);
     finding
 }
@@ -129,7 +129,10 @@ fn gunicorn() {
     let finding = the_only("fd-limit", &diagnosis.findings());
     assert_eq!((finding.pid(), finding.comm()), (pid, "gunicorn"));
     assert_eq!(finding.number("EMFILE from accept4"), 1);
-    assert_eq!(finding.number("limit_soft"), AcceptLoop::GUNICORN_LIMIT);
+    assert_eq!(
+        finding.number("limit_nofile_soft"),
+        AcceptLoop::GUNICORN_LIMIT
+    );
 }
 
 /// The machine's table is full, and no process' own limit.

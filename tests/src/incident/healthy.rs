@@ -28,11 +28,11 @@ pub fn wrk(netns: &Netns, duration: Duration) -> Server {
 }
 
 /// `redis-benchmark` keeps a redis in `netns` busy until it is dropped.
-pub fn redis_benchmark(netns: &Netns) -> (Redis, Server) {
+pub fn redis_benchmark(netns: &Netns) -> (Server, Redis) {
     let redis = Redis::start(netns, &[]);
     let mut command = netns.command(need_program("redis-benchmark", "redis-tools"));
     command.args(["-q", "-l", "-t", "get,set", "-c", "50"]);
-    (redis, Server::spawn(command.stdout(Stdio::null())))
+    (Server::spawn(command.stdout(Stdio::null())), redis)
 }
 
 /// Fetches pages like a browser: six connections at once that it keeps for a while, some given up in the middle, some by
@@ -70,7 +70,7 @@ time.sleep(60)
 }
 
 /// Short connections to redis, a few hundred a second, each closed in order.
-pub fn short_connections(netns: &Netns) -> (Redis, Client) {
+pub fn short_connections(netns: &Netns) -> (Client, Redis) {
     const ASK: &str = r#"
 import redis
 while True:
@@ -81,7 +81,7 @@ while True:
 "#;
     let redis = Redis::start(netns, &[]);
     let client = Client::start(netns, ASK, &[]);
-    (redis, client)
+    (client, redis)
 }
 
 /// nginx in front of two servers that are restarted in turn.
@@ -97,7 +97,7 @@ impl RollingRestart {
         let front = Nginx::start(
             netns.command(Nginx::path()),
             "worker_processes 1; events { worker_connections 512; }",
-            "upstream servers { server 127.0.0.1:8001; server 127.0.0.1:8002; }",
+            "upstream servers { server 127.0.0.1:8001 max_fails=0; server 127.0.0.1:8002 max_fails=0; }",
             "listen 8080; location / { proxy_pass http://servers; }",
         );
         Self { front, servers }

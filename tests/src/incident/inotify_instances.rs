@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use tempfile::NamedTempFile;
+
 use crate::{Netns, Server, children, need_program, wait};
 
 /// Many `tail -F` of one user.
@@ -9,6 +11,8 @@ pub struct InotifyInstances {
     /// Where all of it runs.
     pub netns: Netns,
     shell: Server,
+    #[expect(dead_code, reason = "it is there as long as it is followed")]
+    log: NamedTempFile,
 }
 
 impl InotifyInstances {
@@ -23,18 +27,22 @@ impl InotifyInstances {
         let netns = Netns::new();
         let script = format!(
             "echo {} >/proc/sys/user/max_inotify_instances
-             for i in $(seq {}); do tail -F /dev/null /etc/hosts & sleep 0.3; done; wait",
+             for i in $(seq {}); do tail -F $0 & sleep 0.3; done; wait",
             Self::LIMIT,
             Self::TAILS
         );
+        // Only for regular files does it watch.
+        let log = NamedTempFile::new().expect("a file");
         let mut command = netns.command(need_program("unshare", "util-linux"));
         command
             .args(["-U", "-r", "sh", "-c", &script])
+            .arg(log.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let incident = Self {
             netns,
             shell: Server::spawn(&mut command),
+            log,
         };
         wait::until_true("more tails than instances", || {
             incident.tails().len() > Self::LIMIT + 1

@@ -44,13 +44,41 @@ pub fn fetch(netns: &Netns, host: &str, times: usize) {
     }
 }
 
-/// Two hosts on a veth pair that hands over segment by segment, so that what is dropped is one.
-pub fn one_by_one() -> Veth {
-    let veth = Veth::new();
-    for netns in [&veth.near, &veth.far] {
-        netns.ip("link set eth0 gso_max_segs 1");
+/// nginx at the near host, and a far host whose own firewall drops five of a hundred segments with data. Of the same machine, as
+/// containers are.
+pub struct Firewall {
+    /// The two hosts.
+    pub veth: Veth,
+    /// Who sends.
+    pub nginx: Nginx,
+}
+
+impl Firewall {
+    /// Starts nginx, with or without the rule.
+    #[expect(clippy::new_without_default, reason = "it starts a program")]
+    pub fn new() -> Self {
+        let veth = Veth::new();
+        for netns in [&veth.near, &veth.far] {
+            // Segment by segment, so that what is dropped is one.
+            netns.ip("link set eth0 gso_max_segs 1");
+        }
+        let nginx = nginx(&veth.near);
+        veth.far
+            .drop_incoming("tcp sport 8080 tcp flags & syn == 0 numgen random mod 100 < 5");
+        Self { veth, nginx }
     }
-    veth
+
+    /// How many packets the rule has dropped, by its own counter.
+    pub fn dropped(&self) -> u64 {
+        let mut command = self.veth.far.command(need_program("nft", "nftables"));
+        let output = command.args(["list", "ruleset"]).output().expect("run nft");
+        let rules = String::from_utf8(output.stdout).expect("nft prints text");
+        let mut words = rules
+            .split_whitespace()
+            .skip_while(|word| *word != "packets");
+        let count = words.nth(1).expect("a counter");
+        count.parse().expect("a number")
+    }
 }
 
 /// Two hosts, and between them a path that loses packets: a process that passes them on, but not all.

@@ -1,0 +1,95 @@
+//! Busy and well: nothing is found.
+
+use std::time::{Duration, Instant};
+
+use tcptrace_tests::{
+    Netns,
+    finding::Diagnosis,
+    incident::healthy::{self, RollingRestart},
+};
+
+/// Looks for trouble for so long, while `meanwhile` goes on, and finds none.
+fn none(netns: &Netns, meanwhile: impl FnOnce(Instant)) {
+    let diagnosis = Diagnosis::start(netns, WATCH);
+    meanwhile(Instant::now() + WATCH);
+    let found = diagnosis.findings();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+const WATCH: Duration = Duration::from_secs(20);
+
+#[test]
+fn nginx_under_wrk() {
+    let netns = Netns::new();
+    let nginx = healthy::nginx(&netns);
+    let wrk = healthy::wrk(&netns, WATCH + Duration::from_secs(10));
+    none(&netns, |_| ());
+    drop(wrk);
+    assert!(nginx.log("access").lines().count() > 1000);
+}
+
+#[test]
+fn redis_under_benchmark() {
+    let netns = Netns::new();
+    let before = netns.counter("TcpInSegs");
+    let _busy = healthy::redis_benchmark(&netns);
+    none(&netns, |_| ());
+    assert!(netns.counter("TcpInSegs") - before > 100_000);
+}
+
+#[test]
+fn browser() {
+    let netns = Netns::new();
+    let _nginx = healthy::nginx(&netns);
+    let browser = healthy::browser(&netns);
+    none(&netns, |_| ());
+    assert!(
+        browser.answers()["b'page'"] > 200,
+        "{:?}",
+        browser.answers()
+    );
+    assert!(netns.counter("TcpEstabResets") > 10, "some are given up");
+}
+
+/// A port scan, each of whose probes but one is answered with a reset.
+#[test]
+fn port_scan() {
+    let netns = Netns::new();
+    let _nginx = healthy::nginx(&netns);
+    let scan = healthy::port_scan(&netns);
+    none(&netns, |_| ());
+    let answers = scan.answers();
+    let refused = &answers[&libc::ECONNREFUSED.to_string()];
+    assert!(*refused > 1000 && answers["0"] == 1, "{answers:?}");
+}
+
+/// Each server behind a proxy is ended and started again; no request fails.
+#[test]
+fn rolling_restart() {
+    let netns = Netns::new();
+    let mut servers = RollingRestart::start(&netns);
+    let browser = healthy::browser(&netns);
+    none(&netns, |end| {
+        for at in [0, 1, 0, 1] {
+            servers.restart(&netns, at, Duration::from_millis(500));
+        }
+        while Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    assert!(
+        netns.counter("TcpAttemptFails") > 0,
+        "the proxy was refused"
+    );
+    let answers = browser.answers();
+    assert_eq!(answers.len(), 1, "every page was had: {answers:?}");
+}
+
+#[test]
+fn short_connections() {
+    let netns = Netns::new();
+    let (client, _redis) = healthy::short_connections(&netns);
+    none(&netns, |_| ());
+    assert!(client.answers()["True"] > 1000);
+    assert!(netns.time_wait_sockets() > 1000);
+}

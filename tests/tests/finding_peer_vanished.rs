@@ -1,0 +1,168 @@
+//! `peer-vanished`, when the kernel will give up, and what looks like it but is not.
+
+use std::time::{Duration, SystemTime};
+
+use tcptrace_tests::{
+    Netns, Veth,
+    events::nanoseconds,
+    finding::{Diagnosis, Finding, findings, the_only},
+    incident::peer_vanished::{self, Replication},
+    program::Redis,
+    wait,
+};
+
+/// Long enough for four timeouts of the same data.
+const WATCH: Duration = Duration::from_secs(5);
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap().as_nanos() as i64
+}
+
+/// Diagnoses, and then waits for what was predicted; the prediction must be right to 10 % of the whole.
+fn predicted(near: &Netns, vanished: i64, is_there: impl Fn() -> bool) -> Finding {
+    let finding = the_only("peer-vanished", &findings(near, WATCH));
+    assert!(is_there(), "it has not given up yet");
+    assert_eq!(finding.severity(), "critical");
+    let predicted = nanoseconds(finding.evidence("gives_up_at").0);
+    wait::until_true("the kernel gives up", || !is_there());
+    let (predicted, actual) = (predicted - vanished, now() - vanished);
+    assert!(
+        (predicted - actual).abs() * 10 <= actual,
+        "predicted after {} ms, gave up after {} ms",
+        predicted / 1_000_000,
+        actual / 1_000_000
+    );
+    finding
+}
+
+fn replication(sysctls: &[(&str, &str)]) -> Finding {
+    let incident = Replication::start(sysctls);
+    let near = &incident.veth.near;
+    let vanished = now();
+    incident.vanish();
+    // Connects that follow find nobody either: only the connection of the beginning counts.
+    let ports = connection(&incident);
+    let finding = predicted(near, vanished, || connection(&incident) == ports);
+    assert_eq!(finding.pid(), incident.replica.pid());
+    assert_eq!(finding.peer(), format!("{}:{}", Veth::FAR, Redis::PORT));
+    assert_eq!(near.counter("TcpExtTCPAbortOnTimeout"), 1);
+    let remedy = finding.remedy();
+    let steps = ["protocol", "TCP_USER_TIMEOUT", "net.ipv4.tcp_retries2"];
+    let at = steps.map(|word| {
+        remedy
+            .find(word)
+            .unwrap_or_else(|| panic!("{word}: {remedy}"))
+    });
+    assert!(at.is_sorted(), "{remedy}");
+    assert!(remedy.contains("Keepalive is no remedy"), "{remedy}");
+    finding
+}
+
+/// The connection's own port, while it is established.
+fn connection(incident: &Replication) -> Option<String> {
+    let shown = incident.connections();
+    let local = shown.split_whitespace().nth(2)?;
+    Some(local.to_owned())
+}
+
+#[test]
+fn by_tcp_retries2() {
+    let finding = replication(&[("net.ipv4.tcp_retries2", "5")]);
+    assert_eq!(finding.number("net.ipv4.tcp_retries2"), 5);
+}
+
+/// With a short maximum all fifteen retries fit.
+#[test]
+fn by_tcp_rto_max_ms() {
+    let finding = replication(&[("net.ipv4.tcp_rto_max_ms", "1000")]);
+    assert_eq!(finding.number("net.ipv4.tcp_rto_max_ms"), 1000);
+}
+
+/// By default it takes a quarter of an hour or more, which the finding says.
+#[test]
+fn by_default() {
+    let incident = Replication::start(&[]);
+    let vanished = now();
+    incident.vanish();
+    let finding = the_only("peer-vanished", &findings(&incident.veth.near, WATCH));
+    let predicted = nanoseconds(finding.evidence("gives_up_at").0) - vanished;
+    let minutes = predicted / 60_000_000_000;
+    assert!((13..=30).contains(&minutes), "{minutes} minutes");
+    assert!(finding.sentence().contains("min"), "{finding:#?}");
+}
+
+#[test]
+fn by_user_timeout() {
+    const TIMEOUT_MS: u32 = 12_000;
+    let veth = Veth::new();
+    let _redis = Redis::start(&veth.far, &[]);
+    let client = peer_vanished::talker(&veth, TIMEOUT_MS);
+    wait::until_true("it talks", || !client.answers().is_empty());
+    let vanished = now();
+    peer_vanished::vanish(&veth.far);
+    let finding = predicted(&veth.near, vanished, || {
+        !client.answers().contains_key("ETIMEDOUT")
+    });
+    assert_eq!(finding.pid(), client.pid());
+    assert_eq!(finding.number("TCP_USER_TIMEOUT"), u64::from(TIMEOUT_MS));
+}
+
+/// Found by the state of the socket alone: the trace starts when it has gone on for a while.
+#[test]
+fn found_late() {
+    let incident = Replication::start(&[]);
+    incident.vanish();
+    wait::until_true("four timeouts", || {
+        incident.connections().contains("backoff:4")
+    });
+    // The next timeout is seconds away.
+    let found = findings(&incident.veth.near, Duration::from_secs(1));
+    let finding = the_only("peer-vanished", &found);
+    assert_eq!(finding.pid(), incident.replica.pid());
+}
+
+/// The host was rebooted, and is back: the first retransmit after that is answered with a reset.
+#[test]
+fn not_a_host_that_was_rebooted() {
+    let mut incident = Replication::start(&[]);
+    let near = incident.veth.near.another();
+    incident.vanish();
+    wait::until_true("it sends again", || {
+        incident.connections().contains("backoff:2")
+    });
+    let diagnosis = Diagnosis::start(&near, Duration::from_secs(8));
+    incident.come_back_rebooted();
+    let finding = the_only("peer-restarted", &diagnosis.findings());
+    assert_eq!(finding.pid(), incident.replica.pid());
+}
+
+/// The link at the far end is down: the neighbour does not answer, and the local host says so (EHOSTUNREACH).
+#[test]
+fn not_a_cable() {
+    let incident = Replication::start(&[]);
+    incident.pull_cable();
+    wait::until_true("it sends again", || {
+        incident.connections().contains("backoff:3")
+    });
+    none_vanished(&incident);
+}
+
+/// This host has no route any more: nothing is sent.
+#[test]
+fn not_a_lost_route() {
+    let incident = Replication::start(&[]);
+    let before = incident.veth.near.counter("IpOutNoRoutes");
+    incident.lose_route();
+    wait::until_true("it wants to send", || {
+        incident.veth.near.counter("IpOutNoRoutes") > before + 3
+    });
+    none_vanished(&incident);
+    assert_eq!(incident.veth.near.counter("TcpRetransSegs"), 0);
+}
+
+fn none_vanished(incident: &Replication) {
+    let found = findings(&incident.veth.near, WATCH);
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(connection(incident).is_some(), "it goes on");
+}

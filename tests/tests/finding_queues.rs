@@ -1,0 +1,79 @@
+//! `accept-queue-overflow` and `syn-queue-overflow`: a listener has no room.
+
+use std::time::Duration;
+
+use tcptrace_tests::{
+    finding::{Diagnosis, Finding, the_only},
+    incident::{accept_queue::AcceptQueue, syn_queue::SynQueue},
+};
+
+const WATCH: Duration = Duration::from_secs(6);
+
+/// redis does not accept for five seconds; all its clients succeed after that.
+#[test]
+fn accept_queue() {
+    let incident = AcceptQueue::new();
+    let before = incident.netns.counter("TcpExtListenOverflows");
+    let diagnosis = Diagnosis::start(&incident.netns, WATCH);
+    let held = incident.hold(5);
+    let clients = incident.clients(20);
+    tcptrace_tests::wait::until_true("the queue is full", || {
+        incident.waiting() > AcceptQueue::BACKLOG
+    });
+    assert_eq!(clients.ended()["True"], 20, "every client succeeds");
+    drop(held);
+    let overflows = incident.netns.counter("TcpExtListenOverflows") - before;
+    assert!(overflows > 40, "{overflows}");
+    let finding = the_only("accept-queue-overflow", &diagnosis.findings());
+    assert_eq!(finding.pid(), incident.redis.pid());
+    assert_eq!(finding.number("ListenOverflows"), overflows);
+    assert!(finding.sentence().contains(":6379"), "{finding:#?}");
+    finding.recommends(&["accept", "backlog", "net.core.somaxconn"]);
+}
+
+fn syn_queue(sysctls: &[(&str, &str)], counter: &str, knob: &str) -> Finding {
+    let mut incident = SynQueue::start(sysctls);
+    let far = incident.veth.far.another();
+    let before = far.counter(counter);
+    let diagnosis = Diagnosis::start(&far, WATCH);
+    incident.flood(334);
+    let found = diagnosis.findings();
+    assert!(far.counter(counter) > before + 100);
+    let finding = the_only("syn-queue-overflow", &found);
+    assert_eq!(finding.pid(), incident.redis.pid());
+    let short = counter.trim_start_matches("TcpExt");
+    assert!(finding.number(short) > 100, "{finding:#?}");
+    finding.recommends(&[knob]);
+    finding
+}
+
+#[test]
+fn syn_queue_with_cookies() {
+    let finding = syn_queue(&[], "TcpExtSyncookiesSent", "backlog");
+    assert_eq!(finding.severity(), "warning", "{finding:#?}");
+}
+
+#[test]
+fn syn_queue_without_cookies() {
+    let finding = syn_queue(
+        &[("net.ipv4.tcp_syncookies", "0")],
+        "TcpExtTCPReqQFullDrop",
+        "net.ipv4.tcp_syncookies",
+    );
+    assert_eq!(finding.severity(), "critical", "{finding:#?}");
+}
+
+/// Neither counter moves: the limit is the namespace's own.
+#[test]
+fn syn_queue_by_tcp_max_syn_backlog() {
+    let sysctls = [
+        ("net.ipv4.tcp_syncookies", "0"),
+        ("net.ipv4.tcp_max_syn_backlog", "64"),
+    ];
+    let finding = syn_queue(
+        &sysctls,
+        "TcpExtListenDrops",
+        "net.ipv4.tcp_max_syn_backlog",
+    );
+    assert_eq!(finding.number("tcp_max_syn_backlog"), 64);
+}

@@ -1,0 +1,76 @@
+//! `zero-window`, `half-open-risk`, `ports-exhausted` and `inotify-instances`.
+
+use std::time::Duration;
+
+use tcptrace_tests::{
+    finding::{Diagnosis, findings, the_only},
+    incident::{
+        half_open_risk::HalfOpenRisk, inotify_instances::InotifyInstances,
+        ports_exhausted::PortsExhausted, zero_window::ZeroWindow,
+    },
+    open_descriptors, wait,
+};
+
+const WATCH: Duration = Duration::from_secs(5);
+
+/// The receiver has stopped reading: the sender waits, and the path is in order.
+#[test]
+fn zero_window() {
+    let incident = ZeroWindow::new();
+    assert!(incident.unread() > 10_000);
+    let finding = the_only("zero-window", &findings(&incident.veth.near, WATCH));
+    assert_eq!(finding.pid(), incident.sender.pid());
+    assert!(finding.peer().starts_with("10.99.0.2:"), "{finding:#?}");
+    assert!(incident.connection().contains("timer:(persist"));
+}
+
+/// It waits for data for ever, without keepalive and without a timeout.
+#[test]
+fn half_open_risk() {
+    let incident = HalfOpenRisk::new();
+    let finding = the_only("half-open-risk", &findings(&incident.veth.near, WATCH));
+    assert_eq!(
+        (finding.pid(), finding.severity()),
+        (incident.subscriber.pid(), "notice")
+    );
+    finding.recommends(&["SO_KEEPALIVE"]);
+}
+
+/// Connects fail without a SYN: they are no attempts.
+#[test]
+fn ports_exhausted() {
+    const ATTEMPTS: u64 = 550;
+    let incident = PortsExhausted::new();
+    let before = incident.netns.counter("TcpActiveOpens");
+    let diagnosis = Diagnosis::start(&incident.netns, Duration::from_secs(10));
+    let client = incident.client(ATTEMPTS);
+    wait::until_true("all attempts", || {
+        client.answers().values().sum::<u64>() == ATTEMPTS
+    });
+    let answers = client.answers();
+    let failed = ATTEMPTS - PortsExhausted::PORTS;
+    assert_eq!(
+        (answers["ok"], answers["EADDRNOTAVAIL"]),
+        (PortsExhausted::PORTS, failed)
+    );
+    assert_eq!(
+        incident.netns.counter("TcpActiveOpens") - before,
+        PortsExhausted::PORTS
+    );
+    let finding = the_only("ports-exhausted", &diagnosis.findings());
+    assert_eq!(finding.pid(), client.pid());
+    assert_eq!(finding.number("EADDRNOTAVAIL"), failed);
+    finding.recommends(&["net.ipv4.ip_local_port_range"]);
+}
+
+/// Descriptors are left in plenty, and it is not their limit.
+#[test]
+fn inotify_instances() {
+    let incident = InotifyInstances::new();
+    let fullest = incident.tails().into_iter().map(open_descriptors).max();
+    assert!(fullest < Some(10), "{fullest:?}");
+    let finding = the_only("inotify-instances", &findings(&incident.netns, WATCH));
+    assert_eq!(finding.comm(), "tail");
+    assert!(incident.tails().contains(&finding.pid()), "{finding:#?}");
+    finding.recommends(&["max_inotify_instances"]);
+}
