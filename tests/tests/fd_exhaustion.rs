@@ -1,10 +1,10 @@
 //! Descriptor exhaustion, against what the failing program counts itself, and what strace sees of it.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{fs, process::Command};
 
 use tcptrace_tests::{
-    Ended, Netns, Reaped, Trace, Traffic, descriptor_calls, events::Event, need_program, sockets,
-    wait,
+    Ended, Netns, Reaped, Trace, Traffic, descriptor_calls, events::Event,
+    incident::file_table::FileTable, need_program, sockets, wait,
 };
 
 /// A process with `limit` descriptors in a namespace of its own, and a trace of that process.
@@ -186,38 +186,21 @@ fn in_each_call() {
 /// The machine's table of open files is full. Root is exempt, so the process is not root.
 #[test]
 fn of_the_whole_machine() {
-    const LIMIT: &str = "/proc/sys/fs/file-max";
-    struct Restore(String);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            let _ = fs::write(LIMIT, &self.0);
-        }
-    }
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = folder.path().join("traffic");
-    fs::copy(Traffic::path(), &program).unwrap();
-    let netns = Netns::new();
-    let mut command = netns.command(need_program("setpriv", "util-linux"));
-    command
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-        .arg(&program);
-    let mut process = Traffic::spawn(command);
-    let trace = Trace::start(&netns, &["--events", "fd_exhausted"]);
-    let restore = Restore(fs::read_to_string(LIMIT).unwrap());
-    fs::write(LIMIT, "1").unwrap();
-    let counted = process.ok("storm socket 5");
-    drop(restore);
-    assert_eq!(counted, [0, 5]);
+    let mut table = FileTable::new();
+    let trace = Trace::start(&table.netns, &["--events", "fd_exhausted"]);
+    let failures = table.exhaust();
     let ended = trace.stop();
-    assert_eq!(ended.sum("fd_exhausted", "count"), 5);
+    assert_eq!(ended.sum("fd_exhausted", "count"), failures);
     for event in ended.of("fd_exhausted") {
         assert_eq!(
             (event.text("errno"), event.text("syscall")),
             ("ENFILE", "socket"),
             "{event:?}"
         );
-        assert_eq!((event.pid(), event.num("uid")), (process.pid(), 65534));
+        assert_eq!(
+            (event.pid(), event.num("uid")),
+            (table.process.pid(), i64::from(FileTable::NOBODY))
+        );
     }
 }
 

@@ -22,10 +22,10 @@ fn refused(netns: &Netns, diagnosis: Diagnosis, client: Option<u32>) -> Finding 
     if let Some(pid) = client {
         assert_eq!(finding.pid(), pid);
     }
-    // The counter was read while both went on.
+    // The trace ends before its output does, and the attempts go on.
     let counted = finding.number("ECONNREFUSED");
     assert!(
-        counted + 2 >= failed * 9 / 10 && counted <= failed + 2 + failed / 10,
+        counted <= failed && counted + 2 >= failed * 3 / 4,
         "{counted}, the kernel's count: {failed}"
     );
     assert!(
@@ -65,8 +65,8 @@ fn fluent_logger() {
 #[test]
 fn doubling() {
     let netns = Netns::new();
-    // Four attempts by 3 s; the fifth is after 6.
-    let diagnosis = Diagnosis::start(&netns, Duration::from_secs(4));
+    // Four attempts in 2.8 s; the fifth is 3.2 s later.
+    let diagnosis = Diagnosis::start(&netns, Duration::from_secs(5));
     let client = connect_refused::doubling(&netns);
     let finding = refused(&netns, diagnosis, Some(client.pid()));
     let answers = client.answers();
@@ -92,11 +92,13 @@ fn doubling() {
 /// Forty workers and one dead backend are one finding.
 #[test]
 fn forty_workers() {
+    const EACH: u64 = 8;
     let netns = Netns::new();
-    let workers = connect_refused::forty_workers(&netns);
-    connect_refused::wait_until_refused(&workers);
-    let diagnosis = Diagnosis::start(&netns, WATCH);
+    let diagnosis = Diagnosis::start(&netns, Duration::from_secs(8));
+    let _workers = connect_refused::forty_workers(&netns, EACH);
     let finding = refused(&netns, diagnosis, None);
+    assert_eq!(finding.number("ECONNREFUSED"), 40 * EACH);
+    assert_eq!(netns.counter("TcpAttemptFails"), 40 * EACH);
     assert_eq!(finding.processes(), 40);
     assert!(
         finding.sentence().contains("39 more processes"),

@@ -2,14 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     io::{Read as _, Write as _},
-    path::Path,
-    process::Stdio,
     sync::Mutex,
 };
 
-use tcptrace_tests::{Ended, Netns, Reaped, Trace, need_program, sockets, wait};
+use tcptrace_tests::{
+    Ended, Netns, Trace,
+    program::{Gunicorn, Nginx},
+    sockets, wait,
+};
 
 const PORT: u16 = 8080;
 
@@ -82,48 +83,20 @@ fn each_has_its_worker(ended: &Ended, worker: &BTreeMap<i64, u32>, comm: &str) {
 
 fn nginx(listen: &str) {
     let netns = Netns::new();
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let configuration = format!(
-        "daemon off; user root; worker_processes 4; pid {pid}; error_log {error};
-         events {{ worker_connections 64; accept_mutex off; }}
-         http {{
-             log_format own '$remote_port $pid';
-             access_log {access} own;
-             client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
-             uwsgi_temp_path {folder}; scgi_temp_path {folder};
-             server {{ listen {listen}; location / {{ return 200 \"$pid\"; }} }}
-         }}",
-        pid = path("pid"),
-        error = path("error"),
-        access = path("access"),
-        folder = folder.path().display(),
+    let server = Nginx::start(
+        netns.command(Nginx::path()),
+        "worker_processes 4; events { worker_connections 64; accept_mutex off; }",
+        "log_format own '$remote_port $pid';",
+        &format!(
+            "listen {listen}; access_log FOLDER/access own; location / {{ return 200 \"$pid\"; }}"
+        ),
     );
-    fs::write(path("conf"), configuration).unwrap();
-    let mut command = netns.command(need_program("nginx", "nginx-light"));
-    command.args([
-        "-c",
-        &path("conf"),
-        "-p",
-        &folder.path().display().to_string(),
-        "-e",
-        &path("error"),
-    ]);
-    let server = Reaped(
-        command
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    let server = Gracefully(server);
     wait::until_true("nginx answers", || answers(&netns));
     let trace = Trace::start(&netns, &[]);
     let answers = ask(&netns, 12, 40);
     // nginx writes a line once a request is done, and closes the connection after that.
-    let lines = || fs::read_to_string(path("access")).unwrap();
     wait::until_true("nginx has logged all", || {
-        lines().lines().count() >= answers.len()
+        server.log("access").lines().count() >= answers.len()
     });
     trace.wait_for("all connections end", |events| {
         let records = events.iter().filter(|event| event.kind() == "connection");
@@ -133,8 +106,8 @@ fn nginx(listen: &str) {
             >= answers.len()
     });
     let ended = trace.stop();
-    drop(server);
-    let worker: BTreeMap<i64, u32> = lines()
+    let worker: BTreeMap<i64, u32> = server
+        .log("access")
         .lines()
         .map(|line| line.split_once(' ').unwrap())
         .map(|(port, pid)| (port.parse().unwrap(), pid.parse().unwrap()))
@@ -144,17 +117,6 @@ fn nginx(listen: &str) {
         assert_eq!(answers[port], pid.to_string(), "the log and the page agree");
     }
     each_has_its_worker(&ended, &worker, "nginx");
-}
-
-/// A server with workers: ended with SIGTERM, so that it ends them.
-struct Gracefully(Reaped);
-
-impl Drop for Gracefully {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -177,31 +139,10 @@ def app(environ, start_response):
     return [str(os.getpid()).encode()]
 ";
     let netns = Netns::new();
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("page.py"), APPLICATION).unwrap();
-    let mut command = netns.command(need_program("gunicorn", "gunicorn"));
-    command
-        .args([
-            "--workers",
-            "3",
-            "--bind",
-            &format!("127.0.0.1:{PORT}"),
-            "--worker-tmp-dir",
-        ])
-        .arg(folder.path());
-    command
-        .arg("page:app")
-        .current_dir(folder.path())
-        .env("PYTHONPATH", folder.path());
-    let server = Gracefully(Reaped(
-        command
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    ));
+    let command = netns.command(Gunicorn::path());
+    let server = Gunicorn::start(command, &["--workers", "3"], APPLICATION);
     wait::until_true("gunicorn answers", || answers(&netns));
-    wait::until_true("three workers are up", || workers(server.0.id()) == 3);
+    wait::until_true("three workers are up", || server.workers().len() == 3);
     let trace = Trace::start(&netns, &[]);
     let answers = ask(&netns, 6, 20);
     trace.wait_for("all connections end", |events| {
@@ -217,15 +158,4 @@ def app(environ, start_response):
         .map(|(port, pid)| (*port, pid.parse().unwrap()))
         .collect();
     each_has_its_worker(&ended, &worker, "gunicorn");
-}
-
-fn workers(parent: u32) -> usize {
-    let children = format!("/proc/{parent}/task/{parent}/children");
-    if Path::new(&children).exists() {
-        return fs::read_to_string(children)
-            .unwrap()
-            .split_whitespace()
-            .count();
-    }
-    0
 }

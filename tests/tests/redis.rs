@@ -1,50 +1,18 @@
 //! What `redis-server` and its clients do, seen from outside.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use tcptrace_tests::{
     Netns, Reaped, Trace,
     events::{connections, path},
-    need_program, wait,
+    program::Redis,
+    wait,
 };
 
-const PORT: i64 = 6379;
+const PORT: i64 = Redis::PORT as i64;
 
-/// A server in `netns` that answers.
-fn redis(netns: &Netns) -> Reaped {
-    let mut command = netns.command(need_program("redis-server", "redis-server"));
-    command.args([
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        "/",
-        "--port",
-        &PORT.to_string(),
-    ]);
-    let server = Reaped(
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    wait::until_true("redis answers", || ask(netns, &["ping"]).trim() == "PONG");
-    server
-}
-
-fn client(netns: &Netns, arguments: &[&str]) -> Command {
-    let mut command = netns.command(need_program("redis-cli", "redis-tools"));
-    command
-        .args(["-p", &PORT.to_string()])
-        .args(arguments)
-        .stderr(Stdio::null());
-    command
-}
-
-fn ask(netns: &Netns, arguments: &[&str]) -> String {
-    String::from_utf8(client(netns, arguments).output().unwrap().stdout).unwrap()
+fn redis(netns: &Netns) -> Redis {
+    Redis::start(netns, &["--bind", "127.0.0.1"])
 }
 
 #[test]
@@ -53,19 +21,19 @@ fn a_server_that_was_there_before() {
     let server = redis(&netns);
     let trace = Trace::start(&netns, &["--events", "all"]);
     let set = Reaped(
-        client(&netns, &["set", "key", "value"])
+        Redis::client(&netns, &["set", "key", "value"])
             .stdout(Stdio::null())
             .spawn()
             .unwrap(),
     );
     let pid = set.id();
     wait::until_true("the server has the key", || {
-        ask(&netns, &["get", "key"]).trim() == "value"
+        Redis::ask(&netns, &["get", "key"]).trim() == "value"
     });
     drop(set);
     let listener = netns.ss(&["-Htlnp"]);
     assert!(
-        listener.contains(&format!("pid={},", server.id())),
+        listener.contains(&format!("pid={},", server.pid())),
         "{listener}"
     );
     let ended = trace.stop();
@@ -76,13 +44,13 @@ fn a_server_that_was_there_before() {
             way if way.starts_with("LISTEN SYN_RECV ESTABLISHED") => {
                 assert_eq!(
                     (first.pid(), first.text("owner_source")),
-                    (server.id(), "inherited")
+                    (server.pid(), "inherited")
                 );
                 let after = states[2..]
                     .iter()
                     .map(|event| (event.pid(), event.text("owner_source")));
                 assert!(
-                    after.clone().all(|owner| owner == (server.id(), "accept")),
+                    after.clone().all(|owner| owner == (server.pid(), "accept")),
                     "{states:#?}"
                 );
                 assert!(
@@ -116,7 +84,7 @@ fn a_server_that_shuts_down() {
     let server = redis(&netns);
     let mut clients: Vec<_> = (0..3)
         .map(|_| {
-            let mut command = client(&netns, &["subscribe", "news"]);
+            let mut command = Redis::client(&netns, &["subscribe", "news"]);
             Reaped(
                 command
                     .stdin(Stdio::piped())
@@ -127,13 +95,13 @@ fn a_server_that_shuts_down() {
         })
         .collect();
     wait::until_true("three subscribers", || {
-        ask(&netns, &["pubsub", "numsub", "news"])
+        Redis::ask(&netns, &["pubsub", "numsub", "news"])
             .trim()
             .ends_with('3')
     });
     let trace = Trace::start(&netns, &["--events", "all"]);
-    ask(&netns, &["shutdown", "nosave"]);
-    let of_server = |event: &tcptrace_tests::events::Event| event.pid() == server.id();
+    Redis::ask(&netns, &["shutdown", "nosave"]);
+    let of_server = |event: &tcptrace_tests::events::Event| event.pid() == server.pid();
     trace.wait_for("the server closes all", |events| {
         let closing = events
             .iter()
@@ -166,7 +134,7 @@ fn a_server_that_shuts_down() {
     let listener = listener.expect("the listener closes");
     assert_eq!(
         (listener.pid(), listener.text("owner_source")),
-        (server.id(), "iter")
+        (server.pid(), "iter")
     );
     clients.clear();
 }

@@ -1,12 +1,10 @@
 //! Servers that accept more connections than they have descriptors for: each fails in a way of its own.
 
-use std::{fs, net::TcpStream, process::Stdio};
-
-use tempfile::TempDir;
+use std::{net::TcpStream, process::Stdio};
 
 use crate::{
-    Netns, Server, children, need_program, open_descriptors,
-    program::{Nginx, Rsyslog, venv},
+    Netns, Server, open_descriptors,
+    program::{Gunicorn, Nginx, Rsyslog, venv},
     sockets, wait,
 };
 
@@ -18,15 +16,13 @@ pub struct AcceptLoop {
     pub clients: Vec<TcpStream>,
     limit: u64,
     program: Program,
-    folder: TempDir,
 }
 
 enum Program {
     One(Server),
     Nginx(Nginx),
     Rsyslog(Rsyslog),
-    /// The master and its one worker.
-    Gunicorn(Server),
+    Gunicorn(Gunicorn),
 }
 
 impl AcceptLoop {
@@ -38,7 +34,7 @@ impl AcceptLoop {
 
     /// Python's own `http.server`: a thread for each connection.
     pub fn http_server() -> Self {
-        Self::start(24, |netns, limit, _| {
+        Self::start(24, |netns, limit| {
             let mut command = netns.limited_command(limit, limit, venv().join("bin/python"));
             command.args(["-m", "http.server", "--bind", "127.0.0.1", "8080"]);
             Program::One(Server::spawn(
@@ -58,7 +54,7 @@ async def main():
     await server.serve_forever()
 asyncio.run(main())
 ";
-        Self::start(24, |netns, limit, _| {
+        Self::start(24, |netns, limit| {
             let mut command = netns.limited_command(limit, limit, venv().join("bin/python"));
             command.args(["-c", SERVE]);
             Program::One(Server::spawn(
@@ -69,7 +65,7 @@ asyncio.run(main())
 
     /// nginx, whose worker has a limit from its own configuration.
     pub fn nginx_by_configuration() -> Self {
-        Self::start(32, |netns, limit, _| {
+        Self::start(32, |netns, limit| {
             let main = format!("worker_rlimit_nofile {limit};");
             Program::Nginx(nginx(netns.command(Nginx::path()), &main))
         })
@@ -77,7 +73,7 @@ asyncio.run(main())
 
     /// nginx, whose worker has the limit that its master was started with.
     pub fn nginx_by_ulimit() -> Self {
-        Self::start(32, |netns, limit, _| {
+        Self::start(32, |netns, limit| {
             let command = netns.limited_command(limit, limit, Nginx::path());
             Program::Nginx(nginx(command, ""))
         })
@@ -85,34 +81,21 @@ asyncio.run(main())
 
     /// gunicorn with threads.
     pub fn gunicorn() -> Self {
-        Self::start(Self::GUNICORN_LIMIT, |netns, limit, folder| {
-            fs::write(
-                folder.path().join("page.py"),
-                "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'page']\n",
-            )
-            .expect("write a page");
-            let program = need_program("gunicorn", "gunicorn");
-            let mut command = netns.limited_command(limit, limit, program);
-            command
-                .args([
-                    "--worker-class",
-                    "gthread",
-                    "--threads",
-                    "64",
-                    "--bind",
-                    "127.0.0.1:8080",
-                ])
-                .args(["--worker-tmp-dir", "/tmp", "--log-file"])
-                .arg(folder.path().join("log"))
-                .arg("page:app")
-                .current_dir(folder.path());
-            Program::Gunicorn(Server::spawn(command.stderr(Stdio::null())))
+        const PAGE: &str = "
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [b'page']
+";
+        Self::start(Self::GUNICORN_LIMIT, |netns, limit| {
+            let command = netns.limited_command(limit, limit, Gunicorn::path());
+            let threads = ["--worker-class", "gthread", "--threads", "64"];
+            Program::Gunicorn(Gunicorn::start(command, &threads, PAGE))
         })
     }
 
     /// rsyslog's TCP input.
     pub fn rsyslog() -> Self {
-        Self::start(24, |netns, limit, _| {
+        Self::start(24, |netns, limit| {
             let configuration = "module(load=\"imtcp\")
                 input(type=\"imtcp\" address=\"127.0.0.1\" port=\"8080\")
                 *.* action(type=\"omfile\" file=\"FOLDER/out\")\n";
@@ -121,16 +104,14 @@ asyncio.run(main())
         })
     }
 
-    fn start(limit: u64, program: impl FnOnce(&Netns, u64, &TempDir) -> Program) -> Self {
+    fn start(limit: u64, program: impl FnOnce(&Netns, u64) -> Program) -> Self {
         let netns = Netns::new();
-        let folder = tempfile::tempdir().expect("a folder");
-        let program = program(&netns, limit, &folder);
+        let program = program(&netns, limit);
         let mut incident = Self {
             netns,
             clients: vec![],
             limit,
             program,
-            folder,
         };
         let first = wait::until("the server answers", || incident.connect());
         incident.clients.push(first);
@@ -176,15 +157,10 @@ asyncio.run(main())
             Program::One(server) => server.pid(),
             Program::Rsyslog(rsyslog) => rsyslog.pid(),
             Program::Nginx(nginx) => nginx.workers()[0],
-            Program::Gunicorn(master) => {
-                wait::until("a worker", || children(master.pid()).first().copied())
+            Program::Gunicorn(gunicorn) => {
+                wait::until("a worker", || gunicorn.workers().first().copied())
             }
         }
-    }
-
-    /// A folder of the program's own.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
     }
 }
 

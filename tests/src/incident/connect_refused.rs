@@ -55,21 +55,22 @@ asyncio.run(main())
     Client::start(netns, ASYNC, &[PORT])
 }
 
-/// Forty workers of one program whose redis is down.
-pub fn forty_workers(netns: &Netns) -> Client {
+/// Forty workers of one program whose redis is down: each tries so many times, twice a second, and then waits.
+pub fn forty_workers(netns: &Netns, attempts: u64) -> Client {
     const WORKERS: &str = r#"
 import redis
 for _ in range(39):
     if os.fork() == 0:
         break
-while True:
+for _ in range(int(sys.argv[3])):
     try:
         redis.Connection(host="127.0.0.1", port=int(sys.argv[2])).connect()
     except redis.ConnectionError as error:
         count(str(error))
     time.sleep(0.5)
+time.sleep(60)
 "#;
-    Client::start(netns, WORKERS, &[PORT])
+    Client::start(netns, WORKERS, &[PORT, &attempts.to_string()])
 }
 
 /// Waits until `client` was refused once.

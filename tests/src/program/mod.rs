@@ -1,5 +1,6 @@
 //! The real programs that tests run, each in a namespace and gone when it is dropped.
 
+mod gunicorn;
 mod haproxy;
 mod memcached;
 mod nginx;
@@ -8,6 +9,7 @@ mod redis;
 mod rsyslog;
 mod supervisor;
 
+pub use gunicorn::Gunicorn;
 pub use haproxy::Haproxy;
 pub use memcached::Memcached;
 pub use nginx::Nginx;
