@@ -2,6 +2,7 @@
 
 mod bench;
 mod lint;
+mod picture;
 mod process;
 mod setup;
 mod soak;
@@ -25,8 +26,7 @@ enum Command {
     Watch(watch::Args),
     Test(test::Args),
     Vm(vm::Args),
-    Bench(bench::Args),
-    Soak(soak::Args),
+    Picture(picture::Args),
     /// Run rustfmt and clippy on user space and on the kernel programs.
     Lint,
 }
@@ -37,8 +37,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Soak(args) => soak::run(&args),
+        Command::Picture(args) => picture::run(&args),
         Command::Lint => lint::run(),
     };
     match result {

@@ -20,3 +20,6 @@ pub mod record;
 pub mod terminal;
 
 pub mod finding;
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ const TESTS: &[Program] = &[
     program("nft", &["nftables"]),
     server("nginx", &["nginx-light"], &["nginx"]),
     program("nstat", &["iproute2"]),
+    program("python3", &["python3"]),
+    program("redis-benchmark", &["redis-tools"]),
     program("redis-cli", &["redis-tools"]),
     program("redis-benchmark", &["redis-tools"]),
     server("redis-server", &["redis-server"], &["redis-server"]),
@@ -28,17 +30,8 @@ const TESTS: &[Program] = &[
     program("strace", &["strace"]),
     program("sysctl", &["procps"]),
     program("tcpstates", &["libbpf-tools"]),
+    program("tmux", &["tmux"]),
     program("unshare", &["util-linux"]),
-    program("wrk", &["wrk"]),
-];
-
-/// Beside those of the tests.
-const BENCHMARKS: &[Program] = &[
-    program("bpftool", &["bpftool"]),
-    program("bpftrace", &["bpftrace"]),
-    program("redis-benchmark", &["redis-tools"]),
-    program("taskset", &["util-linux"]),
-    program("wrk", &["wrk"]),
 ];
 
 const fn program(name: &'static str, package: &'static [&'static str]) -> Program {

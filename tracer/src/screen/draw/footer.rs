@@ -9,30 +9,33 @@ use ratatui::{
 use super::{line::part, theme::Theme};
 use crate::screen::state::{Overlay, Page, State};
 
+// The first are always seen; what a small screen cuts is in the help.
 const TABLE: &[(&str, &str)] = &[
+    ("?", "help"),
+    ("q", "quit"),
     ("Enter", "open"),
-    ("f", "findings"),
     ("g", "group"),
     ("s", "sort"),
     ("/", "filter"),
     ("p", "pause"),
-    ("e", "kinds"),
+    ("f", "findings"),
     ("r", "record"),
     ("y", "ticket"),
-    ("?", "help"),
-    ("q", "quit"),
+    ("e", "kinds"),
 ];
 const PAGE: &[(&str, &str)] = &[
+    ("?", "help"),
+    ("q", "quit"),
     ("Esc", "back"),
     ("j k", "scroll"),
     ("/", "filter"),
     ("p", "pause"),
     ("r", "record"),
     ("y", "ticket"),
-    ("?", "help"),
-    ("q", "quit"),
 ];
 const PLAYING: &[(&str, &str)] = &[
+    ("?", "help"),
+    ("q", "quit"),
     ("space", "play"),
     ("x", "speed"),
     (".", "step"),
@@ -41,8 +44,6 @@ const PLAYING: &[(&str, &str)] = &[
     ("Enter", "open"),
     ("g", "group"),
     ("/", "filter"),
-    ("?", "help"),
-    ("q", "quit"),
 ];
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {

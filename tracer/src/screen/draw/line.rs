@@ -33,6 +33,18 @@ pub(super) fn cut(text: &str, width: usize, theme: &Theme) -> String {
     cut
 }
 
+/// A name that ends in a pid, such as `redis-server[812]`, cut to a width: rather the name than the pid.
+#[must_use]
+pub(super) fn cut_name(name: &str, width: usize, theme: &Theme) -> String {
+    match name.rfind('[') {
+        Some(at) if name.ends_with(']') && name.width() > width => {
+            let (comm, pid) = name.split_at(at);
+            cut(comm, width.saturating_sub(pid.width()).max(1), theme) + pid
+        }
+        _ => cut(name, width, theme),
+    }
+}
+
 /// A text cut or filled up to a width.
 #[must_use]
 pub(super) fn pad(text: &str, width: usize, theme: &Theme) -> String {

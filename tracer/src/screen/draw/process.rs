@@ -34,7 +34,12 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, pid: Pid, the
     };
     rule(buffer, area, vec![part(title, theme.strong())], theme);
     let mut lines = head(state, pid, theme);
-    lines.extend(trouble(state, pid, theme));
+    lines.extend(trouble(
+        state,
+        pid,
+        if area.width >= 120 { 60 } else { 12 },
+        theme,
+    ));
     let bottom = area.bottom().saturating_sub(stream_height(area.height));
     let mut y = area.y + 1;
     for line in &lines {
@@ -74,7 +79,7 @@ fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
     if let Some(command) =
         command.or_else(|| facts.text(&subject, name::CMDLINE).map(str::to_owned))
     {
-        lines.push(field("command", printable(&command), theme));
+        lines.push(field("command", lines::printable(&command), theme));
     }
     if let Some(who) = &who {
         let mut text = format!("started {} ago", span(state.aggregate.now.since(who.start)));
@@ -121,7 +126,7 @@ fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
 }
 
 /// What happened to it: the whole, the rate, the last minute. A line each kind that did happen.
-fn trouble(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
+fn trouble(state: &State, pid: Pid, width: usize, theme: &Theme) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let Some(process) = state.aggregate.process(pid) else {
         return lines;
@@ -141,7 +146,7 @@ fn trouble(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
                 part(format!("{:>6}", count(total)), theme.strong()),
                 Span::raw(format!("  {:>5}/s  ", rate(per_second))),
                 part(
-                    format!("{:<30}", bars(&minute, 30, theme.signs.bars)),
+                    format!("{:<width$}", bars(&minute, width, theme.signs.bars)),
                     theme.doubtful(),
                 ),
                 part(note, theme.faint()),
@@ -286,12 +291,12 @@ fn cells(conn: &Conn, state: &State) -> [String; 10] {
             .map_or_else(String::new, |first| span(state.aggregate.now.since(first))),
         conn.srtt_us
             .filter(|us| *us > 0)
-            .map_or_else(String::new, time),
+            .map_or_else(String::new, lines::time),
         some(conn.segs),
         some(conn.backoff),
         conn.rto_us
             .filter(|us| *us > 0)
-            .map_or_else(String::new, time),
+            .map_or_else(String::new, lines::time),
         conn.timer.clone().unwrap_or_default(),
         conn.unacked.map_or_else(String::new, some),
     ]

@@ -8,7 +8,7 @@ use ratatui::{
 use tracer_common::conn::OwnerSource;
 
 use super::{
-    line::{pad, part, rule},
+    line::{cut_name, pad, part, rule},
     number::{count, time_of_day},
     theme::Theme,
 };
@@ -85,7 +85,7 @@ pub(super) fn line(event: &Event, width: usize, theme: &Theme) -> Line<'static> 
         Span::raw(" "),
         part(pad(kind, kind_width, theme), style),
         Span::raw(" "),
-        Span::raw(pad(&who, who_width, theme)),
+        Span::raw(pad(&cut_name(&who, who_width, theme), who_width, theme)),
         Span::raw(" "),
         Span::raw(if ends.is_empty() && !is_wide {
             String::new()

@@ -4,7 +4,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Line};
 
 use super::{
     conditions::fullness,
-    line::{cut, pad, part, rule},
+    line::{cut, cut_name, pad, part, rule},
     number::{bars, gauge, percent, rate, span},
     theme::Theme,
 };
@@ -59,7 +59,7 @@ fn columns(width: usize, grouping: Grouping) -> Vec<Column> {
     let mut columns = vec![text(
         grouping_head(grouping),
         name,
-        |row, _, width, theme| (cut(&row.name(), width, theme), Style::new()),
+        |row, _, width, theme| (cut_name(&row.name(), width, theme), Style::new()),
     )];
     if is_wide || grouping != Grouping::Process {
         let head = match grouping {
@@ -68,7 +68,7 @@ fn columns(width: usize, grouping: Grouping) -> Vec<Column> {
         };
         let width = if is_wide { 20 } else { 14 };
         columns.push(text(head, width, |row, _, width, theme| {
-            (cut(&row.note(), width, theme), theme.faint())
+            (cut_name(&row.note(), width, theme), theme.faint())
         }));
     }
     let is_tight = width < 100 && grouping != Grouping::Process;
@@ -161,17 +161,19 @@ fn columns(width: usize, grouping: Grouping) -> Vec<Column> {
         });
     }
     let used: usize = columns.iter().map(|column| column.width + 1).sum();
-    columns.push(text(
-        "LAST MINUTE",
-        width.saturating_sub(used).min(MINUTE as usize),
-        |row, _, width, theme| {
-            let trouble = row
-                .trouble
-                .as_deref()
-                .map_or(&[][..], |trouble| &trouble[..]);
-            (bars(trouble, width, theme.signs.bars), theme.doubtful())
-        },
-    ));
+    let rest = width.saturating_sub(used).min(MINUTE as usize);
+    let head = if rest < "LAST MINUTE".len() {
+        "MINUTE"
+    } else {
+        "LAST MINUTE"
+    };
+    columns.push(text(head, rest, |row, _, width, theme| {
+        let trouble = row
+            .trouble
+            .as_deref()
+            .map_or(&[][..], |trouble| &trouble[..]);
+        (bars(trouble, width, theme.signs.bars), theme.doubtful())
+    }));
     columns
 }
 

@@ -120,11 +120,13 @@ impl Listening {
         self.ports.insert(port);
     }
 
-    /// Whose side a flow's port is on: of a connection that was there before the trace the flow does not
-    /// say, but whether something listens at the port does.
-    fn is_passive(&self, flow: &FlowKey) -> bool {
+    /// Whose side a flow's port is on. Of a connection that was there before the trace the flow does not
+    /// say, but whether something listens at the port does. What belongs to nobody here (`is_owned`) was
+    /// begun by the peer.
+    fn is_passive(&self, flow: &FlowKey, is_owned: bool) -> bool {
         match flow.role {
             Some(role) => role == Role::Passive,
+            None if !is_owned => true,
             None => self.ports.contains(&Port {
                 netns: flow.netns,
                 port: flow.port,
@@ -134,18 +136,18 @@ impl Listening {
 
     /// The peer that a flow is with.
     #[must_use]
-    pub fn peer(&self, flow: &FlowKey) -> Peer {
+    pub fn peer(&self, flow: &FlowKey, is_owned: bool) -> Peer {
         Peer {
             address: flow.peer,
             port: flow.port,
-            is_client: self.is_passive(flow),
+            is_client: self.is_passive(flow, is_owned),
         }
     }
 
     /// The port that a flow came in at; `None` for one that this side opened.
     #[must_use]
-    pub fn port(&self, flow: &FlowKey) -> Option<Port> {
-        self.is_passive(flow).then_some(Port {
+    pub fn port(&self, flow: &FlowKey, is_owned: bool) -> Option<Port> {
+        self.is_passive(flow, is_owned).then_some(Port {
             netns: flow.netns,
             port: flow.port,
         })
@@ -189,12 +191,19 @@ mod tests {
     #[test]
     fn a_flow_from_before_the_trace_is_a_clients_where_something_listens() {
         let mut listening = Listening::default();
-        assert_eq!(listening.peer(&flow(None)).to_string(), "127.0.0.1:80");
-        assert_eq!(listening.port(&flow(None)), None);
+        assert_eq!(
+            listening.peer(&flow(None), true).to_string(),
+            "127.0.0.1:80"
+        );
+        assert_eq!(listening.port(&flow(None), true), None);
+        assert!(listening.peer(&flow(None), false).is_client);
         listening.add(Port { netns: 7, port: 80 });
-        assert_eq!(listening.peer(&flow(None)).to_string(), "127.0.0.1 -> :80");
-        assert!(listening.port(&flow(None)).is_some());
-        assert_eq!(listening.port(&flow(Some(Role::Active))), None);
+        assert_eq!(
+            listening.peer(&flow(None), true).to_string(),
+            "127.0.0.1 -> :80"
+        );
+        assert!(listening.port(&flow(None), true).is_some());
+        assert_eq!(listening.port(&flow(Some(Role::Active)), true), None);
     }
 
     #[test]

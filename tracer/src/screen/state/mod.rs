@@ -367,9 +367,10 @@ impl Sink for State {
         if tally.trouble() > 0
             && let Some(flow) = FlowKey::of(event)
         {
-            self.peers.add(self.listening.peer(&flow), second, &tally);
-            if let Some(port) = self.listening.port(&flow) {
-                self.listening.add(port);
+            let is_owned = event.owner.is_some();
+            self.peers
+                .add(self.listening.peer(&flow, is_owned), second, &tally);
+            if let Some(port) = self.listening.port(&flow, is_owned) {
                 self.ports.add(port, second, &tally);
             }
         }

@@ -88,6 +88,7 @@ impl Row {
             Key::Process(_) => who
                 .and_then(|who| key::place(&who.place))
                 .unwrap_or_default(),
+            Key::Program(_) => self.members.to_string(),
             _ => match (self.members, self.programs, who) {
                 (0, ..) => String::new(),
                 (1, _, Some(who)) => format!("{}[{}]", key::name(who), who.pid),
@@ -218,7 +219,9 @@ pub(super) fn rows(state: &State) -> Vec<Row> {
             let place = who.and_then(|who| key::place(&who.place));
             Key::Container(place.unwrap_or_else(|| "(no container, no unit)".to_owned()))
         }),
-        Grouping::Peer => by_flow(state, |flow| Some(Key::Peer(state.listening.peer(flow)))),
+        Grouping::Peer => by_flow(state, |flow, is_owned| {
+            Some(Key::Peer(state.listening.peer(flow, is_owned)))
+        }),
         Grouping::Listener => listeners(state),
     };
     let segs: u64 = state
@@ -268,6 +271,7 @@ fn sort(rows: &mut [Row], sort: Sort) {
 /// Whether a process is in the group that the table is narrowed to.
 fn is_in_scope(state: &State, process: &Process) -> bool {
     let who = process.who.as_deref();
+    let is_owned = who.is_some();
     match &state.view.scope {
         None | Some(Key::Process(_)) => true,
         Some(Key::Program(program)) => {
@@ -282,16 +286,23 @@ fn is_in_scope(state: &State, process: &Process) -> bool {
         Some(Key::Peer(peer)) => process
             .flows
             .keys()
-            .any(|flow| state.listening.peer(flow) == *peer),
+            .any(|flow| state.listening.peer(flow, is_owned) == *peer),
         Some(Key::Listener(port)) => process
             .flows
             .keys()
-            .any(|flow| state.listening.port(flow) == Some(*port)),
+            .any(|flow| state.listening.port(flow, is_owned) == Some(*port)),
     }
 }
 
 fn ends(process: &Process) -> impl Iterator<Item = (IpAddr, u16)> + Clone {
     process.flows.keys().map(|flow| (flow.peer, flow.port))
+}
+
+/// Whether anything happened to a process, or it has what can run out.
+fn is_telling(state: &State, pid: Pid, process: &Process) -> bool {
+    process.sockets > 0
+        || process.totals != Totals::default()
+        || state.conditions.descriptors.contains_key(&pid)
 }
 
 /// Processes that anything is known of: what happened to them, or how many descriptors they have.
@@ -307,9 +318,7 @@ fn processes(state: &State) -> Vec<Row> {
     let known = &state.aggregate.processes;
     let with_events = known
         .iter()
-        .filter(|(_, process)| {
-            process.sockets > 0 || process.totals != Totals::default() || process.who.is_some()
-        })
+        .filter(|(pid, process)| is_telling(state, **pid, process))
         .filter(|(_, process)| passes(process))
         .map(|(pid, process)| {
             let mut row = Row::new(Key::Process(*pid));
@@ -340,6 +349,9 @@ fn processes(state: &State) -> Vec<Row> {
 fn by_process(state: &State, key: impl Fn(Option<&Identity>) -> Key) -> Vec<Row> {
     let mut rows: FxHashMap<Key, Row> = FxHashMap::default();
     for (pid, process) in &state.aggregate.processes {
+        if !is_telling(state, *pid, process) {
+            continue;
+        }
         let key = key(process.who.as_deref());
         if !state.view.filter.is_empty() {
             let name = match &key {
@@ -358,11 +370,13 @@ fn by_process(state: &State, key: impl Fn(Option<&Identity>) -> Key) -> Vec<Row>
     rows.into_values().collect()
 }
 
-fn by_flow(state: &State, key: impl Fn(&FlowKey) -> Option<Key>) -> Vec<Row> {
+fn by_flow(state: &State, key: impl Fn(&FlowKey, bool) -> Option<Key>) -> Vec<Row> {
     let mut rows: FxHashMap<Key, (Row, FxHashSet<Pid>)> = FxHashMap::default();
     for (pid, process) in &state.aggregate.processes {
         for (flow_key, flow) in &process.flows {
-            let Some(key) = key(flow_key) else { continue };
+            let Some(key) = key(flow_key, process.who.is_some()) else {
+                continue;
+            };
             if !state.view.filter.is_empty() {
                 let end = std::iter::once((flow_key.peer, flow_key.port));
                 let who = process.who.as_deref().into_iter();
@@ -396,7 +410,9 @@ fn by_flow(state: &State, key: impl Fn(&FlowKey) -> Option<Key>) -> Vec<Row> {
 
 /// Ports with what came in there, and those whose queue was read.
 fn listeners(state: &State) -> Vec<Row> {
-    let mut rows = by_flow(state, |flow| state.listening.port(flow).map(Key::Listener));
+    let mut rows = by_flow(state, |flow, is_owned| {
+        state.listening.port(flow, is_owned).map(Key::Listener)
+    });
     for queue in &state.conditions.queues {
         let key = Key::Listener(key::Port {
             netns: queue.netns,

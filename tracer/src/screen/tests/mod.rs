@@ -1,0 +1,6 @@
+//! The screen without a terminal: an incident that never happened, looked at in every way.
+
+mod keys;
+mod record;
+mod scene;
+mod views;

@@ -1,0 +1,247 @@
+//! Every view as text, on a small and on a large screen.
+
+use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, style::Color};
+
+use super::scene::{at, incident, snapshot};
+use crate::screen::{
+    draw::{Signs, Theme, draw},
+    state::{Filter, Grouping, Key, Kinds, Overlay, Page, Player, Speed, State},
+};
+
+fn drawn(state: &State, width: u16, height: u16, theme: &Theme) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, state, theme)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn text(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width);
+    let mut text = String::new();
+    for cells in buffer.content.chunks(width) {
+        let line: String = cells.iter().map(|cell| cell.symbol()).collect();
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+fn colourful() -> Theme {
+    Theme::new(true, Signs::UNICODE)
+}
+
+/// Both sizes, and without colours the same letters.
+#[track_caller]
+fn check(name: &str, mut state: State) {
+    state.touch();
+    state.refresh();
+    for (width, height) in [(80, 24), (200, 60)] {
+        let drawn_colourful = drawn(&state, width, height, &colourful());
+        let plain = drawn(&state, width, height, &Theme::new(false, Signs::UNICODE));
+        assert_eq!(
+            text(&drawn_colourful),
+            text(&plain),
+            "NO_COLOR changes colours only"
+        );
+        let is_plain =
+            |cell: &ratatui::buffer::Cell| cell.fg == Color::Reset && cell.bg == Color::Reset;
+        assert!(
+            plain.content.iter().all(is_plain),
+            "NO_COLOR has no colours"
+        );
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), text(&plain));
+    }
+}
+
+#[test]
+fn the_first_frame_is_a_snapshot() {
+    check("first_frame", snapshot());
+}
+
+#[test]
+fn an_incident() {
+    check("incident", incident());
+}
+
+#[test]
+fn forty_workers_and_one_dead_backend_are_one_line() {
+    let mut state = incident();
+    state.view.grouping = Grouping::Peer;
+    state.touch();
+    state.refresh();
+    let named = |row: &&crate::screen::state::Row| row.name() == "10.0.0.9:8080";
+    let rows: Vec<_> = state.rows.iter().filter(named).collect();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].note(), "40 x gunicorn");
+    assert_eq!(rows[0].totals.connect_failed, 40 * 90);
+    assert_eq!(rows[0].rates.failed, 40.0);
+    check("peers", state);
+}
+
+#[test]
+fn groups() {
+    for grouping in [Grouping::Program, Grouping::Container, Grouping::Listener] {
+        let mut state = incident();
+        state.view.grouping = grouping;
+        check(&format!("by_{}", grouping.name()), state);
+    }
+}
+
+#[test]
+fn the_processes_of_a_group() {
+    let mut state = incident();
+    state.view.scope = Some(Key::Program("haproxy".to_owned()));
+    check("scope", state);
+}
+
+#[test]
+fn a_process() {
+    for (name, pid) in [
+        ("process_out_of_descriptors", 1_234),
+        ("process_with_stuck_connections", 812),
+    ] {
+        let mut state = incident();
+        let key = state
+            .aggregate
+            .processes
+            .keys()
+            .find(|key| key.pid == pid)
+            .copied();
+        state.view.page = Page::Process(key.unwrap());
+        check(name, state);
+    }
+}
+
+#[test]
+fn findings_with_evidence() {
+    let mut state = incident();
+    state.view.page = Page::Findings;
+    check("findings", state);
+}
+
+#[test]
+fn help_and_kinds_lie_over_the_page() {
+    let mut state = incident();
+    state.view.overlay = Some(Overlay::Help);
+    check("help", state);
+    let mut state = incident();
+    state.view.overlay = Some(Overlay::Kinds(1));
+    state.view.kinds.toggle(0);
+    check("kinds", state);
+}
+
+#[test]
+fn a_filter_as_it_is_typed() {
+    let mut state = incident();
+    state.view.overlay = Some(Overlay::Filter);
+    state.view.filter = Filter::new("redis :6379");
+    check("filter", state);
+}
+
+#[test]
+fn a_paused_stream() {
+    let mut state = incident();
+    crate::screen::update::update(
+        &mut state,
+        &key('p'),
+        ratatui::layout::Rect::new(0, 0, 80, 24),
+    );
+    crate::screen::update::update(
+        &mut state,
+        &key('j'),
+        ratatui::layout::Rect::new(0, 0, 80, 24),
+    );
+    check("paused", state);
+}
+
+fn key(char: char) -> crossterm::event::Event {
+    use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+    Event::Key(KeyEvent::new(KeyCode::Char(char), KeyModifiers::NONE))
+}
+
+#[test]
+fn a_recorded_trace_and_a_recording() {
+    let mut state = incident();
+    state.player = Some(Player {
+        first: at(0),
+        last: at(180_000),
+        speed: Speed::Ten,
+        is_paused: false,
+    });
+    check("playing", state);
+    let mut state = incident();
+    state.recording = Some(("tcptrace-web-1.tcptrace".into(), at(30_000)));
+    state.message = Some("recording to tcptrace-web-1.tcptrace; r ends it".to_owned());
+    check("recording", state);
+}
+
+#[test]
+fn what_is_lost_is_red() {
+    let buffer = drawn(&incident(), 80, 24, &colourful());
+    let first: Vec<_> = buffer.content[..80].iter().collect();
+    let line: String = first.iter().map(|cell| cell.symbol()).collect();
+    let place = line.find("LOST").expect("lost events are named");
+    assert!(
+        first[place..place + 4]
+            .iter()
+            .all(|cell| cell.fg == Color::Red)
+    );
+    // And in a quiet trace nothing is red.
+    let quiet = drawn(&State::default(), 80, 24, &colourful());
+    assert!(quiet.content.iter().all(|cell| cell.fg != Color::Red));
+}
+
+#[test]
+fn plain_letters_where_the_locale_wants_them() {
+    let buffer = drawn(&incident(), 80, 24, &Theme::new(true, Signs::ASCII));
+    assert!(text(&buffer).is_ascii());
+}
+
+/// No size is too small, whatever is shown.
+#[test]
+fn any_size_can_be_drawn() {
+    let mut state = incident();
+    for page in [
+        Page::Table,
+        Page::Findings,
+        Page::Process(crate::identity::Pid::default()),
+    ] {
+        state.view.page = page;
+        for overlay in [
+            None,
+            Some(Overlay::Help),
+            Some(Overlay::Kinds(7)),
+            Some(Overlay::Filter),
+        ] {
+            state.view.overlay = overlay;
+            for width in [1, 2, 3, 12, 13, 27, 80, 131, 250] {
+                for height in [1, 2, 3, 4, 5, 9, 15, 16, 24, 60] {
+                    drawn(&state, width, height, &colourful());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_process_cannot_write_to_the_terminal() {
+    use crate::sink::Sink as _;
+    let mut state = snapshot();
+    let evil = super::scene::process(666, "\u{1b}[2Jx", None);
+    state.event(&super::scene::refused(10, &evil)).unwrap();
+    state.touch();
+    state.refresh();
+    let text = text(&drawn(&state, 80, 24, &colourful()));
+    assert!(text.contains("?[2Jx[666]"), "{text}");
+    assert!(!text.contains('\u{1b}'));
+    assert!(!crate::screen::ticket::ticket(&state).contains('\u{1b}'));
+}
+
+#[test]
+fn the_ticket_has_what_is_on_screen() {
+    let mut state = incident();
+    state.view.kinds = Kinds::default();
+    state.view.grouping = Grouping::Peer;
+    state.touch();
+    state.refresh();
+    insta::assert_snapshot!("ticket", crate::screen::ticket::ticket(&state));
+}
