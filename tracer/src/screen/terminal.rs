@@ -166,7 +166,7 @@ mod tests {
             .stdout(end())
             .stderr(end());
         let mut child = command.spawn().unwrap();
-        let shown = read_until_closed(pty.master, child.id());
+        let shown = read_until_ended(&pty.master, child.id());
         assert!(!child.wait().unwrap().success(), "it panicked: {shown}");
         let after = tcgetattr(&asked).unwrap();
         assert_eq!(before, after);
@@ -180,9 +180,9 @@ mod tests {
     }
 
     /// What the terminal shows until the child has ended.
-    fn read_until_closed(master: OwnedFd, child: u32) -> String {
+    fn read_until_ended(master: &OwnedFd, child: u32) -> String {
         let mut shown = Vec::new();
-        let mut master = File::from(master);
+        let mut master = File::from(master.try_clone().unwrap());
         let mut bytes = [0; 4096];
         loop {
             let mut polled = [nix::poll::PollFd::new(

@@ -26,8 +26,9 @@ struct Style {
 impl Style {
     /// Follows the numbers of an `ESC [ ... m`.
     fn apply(&mut self, numbers: &str) {
-        for number in numbers.split(';') {
-            match number.parse::<usize>() {
+        let mut numbers = numbers.split(';').map(str::parse::<usize>);
+        while let Some(number) = numbers.next() {
+            match number {
                 Ok(0) | Err(_) => *self = Self::default(),
                 Ok(1) => self.is_bold = true,
                 Ok(2) => self.is_faint = true,
@@ -36,6 +37,11 @@ impl Style {
                 Ok(27) => self.is_reversed = false,
                 Ok(colour @ 30..=37) => self.colour = Some(colour - 30),
                 Ok(colour @ 90..=97) => self.colour = Some(colour - 90 + 8),
+                // 38;5;N: one of 256, of which the first sixteen are used.
+                Ok(38) => {
+                    let colour = numbers.nth(1).and_then(Result::ok);
+                    self.colour = colour.filter(|colour| *colour < COLOURS.len());
+                }
                 Ok(39) => self.colour = None,
                 Ok(_) => {}
             }
@@ -147,7 +153,7 @@ mod tests {
     #[test]
     fn a_look_goes_on_until_it_is_changed() {
         let mut style = Style::default();
-        let first = runs("a\u{1b}[1;31mbc", &mut style);
+        let first = runs("a\u{1b}[1;38;5;1mbc", &mut style);
         let bold = Style {
             colour: Some(1),
             is_bold: true,

@@ -58,7 +58,14 @@ fn descriptors(state: &State, theme: &Theme) -> Line<'static> {
     if fullest.is_empty() {
         line.push_span(part("no process's limit is known", theme.faint()));
     }
-    for (pid, of) in fullest.into_iter().take(8) {
+    // The fullest in any case, others where it may matter.
+    let worth = |place: usize, of: &Gauge| place == 0 || of.share() >= 0.25;
+    let fullest = fullest.into_iter().enumerate();
+    for (pid, of) in fullest
+        .filter(|(place, (_, of))| worth(*place, of))
+        .map(|(_, one)| one)
+        .take(8)
+    {
         let who = state
             .described(pid)
             .map_or_else(String::new, |who| name(&who));
@@ -149,8 +156,10 @@ fn since_boot(conditions: &Conditions, theme: &Theme) -> Line<'static> {
         let share = again as f64 / sent as f64;
         line.push_span(Span::raw(text));
         line.push_span(part(format!(" {}  ", percent(share)), theme.faint()));
-    } else if conditions.counters.is_empty() {
+    } else if conditions.namespaces == 0 {
         line.push_span(part("no counter was read", theme.faint()));
+    } else {
+        line.push_span(part("no segment was sent  ", theme.faint()));
     }
     for (name, value, growth) in &conditions.counters {
         line.push_span(Span::raw(format!("{name} {}", count(*value))));

@@ -89,22 +89,29 @@ fn second(state: &State, theme: &Theme) -> Line<'static> {
     if degraded.is_empty() {
         line.push_span(part("every hook on its best rung", theme.faint()));
     } else {
-        let hooks: Vec<_> = degraded
-            .iter()
-            .map(|(hook, rung)| by_rung(hook, rung))
-            .collect();
         line.push_span(part("degraded: ", theme.doubtful()));
-        line.push_span(part(hooks.join(", "), theme.faint()));
+        line.push_span(part(by_rung(&degraded), theme.faint()));
     }
     line
 }
 
-/// A hook and the way it is watched, in few letters.
-fn by_rung(hook: &str, rung: &str) -> String {
-    match rung.split_once(':') {
-        Some((rung, _)) => format!("{hook} by {rung}"),
-        None => format!("{hook} {rung}"),
+/// Hooks by the way they are watched: `accept, fd_exhausted by tracepoint; ...`.
+fn by_rung(degraded: &[(&str, &str)]) -> String {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (hook, rung) in degraded {
+        match groups.iter_mut().find(|(known, _)| known == rung) {
+            Some((_, hooks)) => hooks.push(hook),
+            None => groups.push((rung, vec![hook])),
+        }
     }
+    let told: Vec<_> = groups
+        .iter()
+        .map(|(rung, hooks)| {
+            let by = if *rung == "inferred" { "" } else { "by " };
+            format!("{} {by}{rung}", hooks.join(", "))
+        })
+        .collect();
+    told.join("; ")
 }
 
 fn play(state: &State, player: &Player, width: usize, theme: &Theme) -> Line<'static> {

@@ -115,7 +115,7 @@ fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
         let mut line = field("descriptors", String::new(), theme);
         line.push_span(part(gauge(*of), fullness(*of, theme)));
         if let Some(hard) = number(name::LIMIT_HARD) {
-            line.push_span(Span::raw(format!(", it may raise its limit to {hard}")));
+            line.push_span(Span::raw(format!(", hard limit {hard}")));
         }
         if let Some(sockets) = number(name::FDS_SOCKET) {
             line.push_span(Span::raw(format!("; {sockets} are sockets")));
@@ -237,11 +237,10 @@ fn connections(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     let all = &state.connections;
     let text = format!("connections ({})", all.len());
     rule(buffer, area, vec![part(text, theme.strong())], theme);
-    let width = usize::from(area.width);
-    let wide = width >= 120;
+    let widths = widths(area.width);
     if area.height > 1 {
         let heads = columns(
-            wide,
+            widths,
             [
                 "PEER", "LOCAL", "STATE", "AGE", "SRTT", "RTX", "BACKOFF", "RTO", "TIMER",
                 "UNACKED",
@@ -268,7 +267,8 @@ fn connections(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
         } else {
             ratatui::style::Style::new()
         };
-        let text = columns(wide, cells(conn, state), theme);
+        let text = columns(
+            widths, cells(conn, state), theme);
         buffer.set_line(area.x, y, &Line::styled(text, style), area.width);
     }
 }
@@ -302,14 +302,17 @@ fn cells(conn: &Conn, state: &State) -> [String; 10] {
     ]
 }
 
-fn columns(wide: bool, cells: [String; 10], theme: &Theme) -> String {
-    // The first three from the left, numbers from the right; a narrow screen has no local end, timer
-    // and unacknowledged segments.
-    let widths: [usize; 10] = if wide {
-        [45, 24, 22, 7, 9, 6, 7, 9, 10, 7]
-    } else {
-        [21, 0, 19, 6, 8, 5, 7, 8, 0, 0]
-    };
+/// The widths of the columns. A narrow screen has no local end, timer and unacknowledged segments.
+const fn widths(screen: u16) -> [usize; 10] {
+    match screen {
+        0..112 => [21, 0, 19, 6, 8, 5, 7, 8, 0, 0],
+        112..160 => [27, 0, 19, 7, 9, 6, 7, 9, 10, 7],
+        _ => [45, 24, 22, 7, 9, 6, 7, 9, 10, 7],
+    }
+}
+
+/// The first three from the left, numbers from the right.
+fn columns(widths: [usize; 10], cells: [String; 10], theme: &Theme) -> String {
     let mut line = String::new();
     for (place, (cell, width)) in cells.iter().zip(widths).enumerate() {
         if width == 0 {

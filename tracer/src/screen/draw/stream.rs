@@ -76,7 +76,11 @@ pub(super) fn line(event: &Event, width: usize, theme: &Theme) -> Line<'static> 
         None => "-".to_owned(),
     };
     let is_wide = width >= 120;
-    let (kind_width, who_width, ends_width) = if is_wide { (18, 22, 45) } else { (14, 16, 20) };
+    let (kind_width, who_width, ends_width) = if is_wide {
+        (18, 22, if width >= 150 { 45 } else { 34 })
+    } else {
+        (14, 16, 20)
+    };
     let ends = ends(event, is_wide, theme);
     let mut detail = String::new();
     lines::detail(&mut detail, &event.detail);

@@ -18,6 +18,9 @@ use crate::{
     time::Time,
 };
 
+/// A process without sockets and without trouble is shown from this share of its descriptors on.
+const HALF: f64 = 0.5;
+
 /// A row of the table.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -99,22 +102,23 @@ impl Row {
         }
     }
 
-    /// How bad it is. What fails a request (no descriptor, no connection) weighs more than what TCP mends
-    /// by itself, and a process that is about to run out of descriptors counts before it has.
-    fn score(&self) -> u64 {
+    /// How bad it is. What fails a request (no descriptor, no connection) comes before what TCP mends by
+    /// itself, however often that happens; within a kind the number decides. A process that is about to run
+    /// out of descriptors counts before it has.
+    fn score(&self) -> f64 {
         let minute = &self.minute;
-        let weighed: u64 = [
-            (minute.descriptors, 10),
-            (minute.failed, 10),
-            (minute.segs, 2),
-            (minute.resets, 2),
-            (minute.overflows, 1),
+        let weighed: f64 = [
+            (minute.descriptors, 10.0),
+            (minute.failed, 8.0),
+            (minute.segs, 4.0),
+            (minute.resets, 2.0),
+            (minute.overflows, 1.0),
         ]
         .into_iter()
-        .map(|(count, weight)| u64::from(count) * weight)
+        .map(|(count, weight)| f64::from(count).ln_1p() * weight)
         .sum();
         let is_full = self.gauge.is_some_and(Gauge::is_nearly_full);
-        weighed + if is_full { MINUTE } else { 0 }
+        weighed + if is_full { 20.0 } else { 0.0 }
     }
 
     fn add_recent(&mut self, recent: &Recent, state: &State) {
@@ -240,7 +244,7 @@ pub(super) fn rows(state: &State) -> Vec<Row> {
 
 fn sort(rows: &mut [Row], sort: Sort) {
     let by = |row: &Row| match sort.column {
-        Column::Trouble => row.score() as f64,
+        Column::Trouble => row.score(),
         Column::Open => row.open.unwrap_or(0) as f64,
         Column::Opened => row.rates.opened,
         Column::Failed => row.rates.failed,
@@ -302,7 +306,11 @@ fn ends(process: &Process) -> impl Iterator<Item = (IpAddr, u16)> + Clone {
 fn is_telling(state: &State, pid: Pid, process: &Process) -> bool {
     process.sockets > 0
         || process.totals != Totals::default()
-        || state.conditions.descriptors.contains_key(&pid)
+        || state
+            .conditions
+            .descriptors
+            .get(&pid)
+            .is_some_and(|gauge| gauge.share() >= HALF)
 }
 
 /// Processes that anything is known of: what happened to them, or how many descriptors they have.
@@ -328,9 +336,10 @@ fn processes(state: &State) -> Vec<Row> {
     let only_facts = state
         .conditions
         .descriptors
-        .keys()
-        .filter(|pid| !known.contains_key(pid) && state.view.scope.is_none())
-        .filter_map(|pid| {
+        .iter()
+        .filter(|(_, gauge)| gauge.share() >= HALF)
+        .filter(|(pid, _)| !known.contains_key(pid) && state.view.scope.is_none())
+        .filter_map(|(pid, gauge)| {
             let who = state.described(*pid);
             let passes = state.view.filter.is_empty()
                 || state
@@ -340,7 +349,7 @@ fn processes(state: &State) -> Vec<Row> {
             let mut row = Row::new(Key::Process(*pid));
             row.who = who;
             row.members = 1;
-            row.add_gauge(state.conditions.descriptors.get(pid).copied());
+            row.add_gauge(Some(*gauge));
             passes.then_some(row)
         });
     with_events.chain(only_facts).collect()

@@ -117,62 +117,63 @@ fn start() -> Start {
     }
 }
 
-fn fact(state: &mut State, subject: Subject, name: impl Into<Cow<'static, str>>, number: i64) {
+fn fact(sink: &mut dyn Sink, subject: Subject, name: impl Into<Cow<'static, str>>, number: i64) {
     let fact = Fact {
         ts: at(1),
         subject,
         name: name.into(),
         value: Value::Number(number),
     };
-    state.fact(&fact).unwrap();
+    sink.fact(&fact).unwrap();
 }
 
-fn text(state: &mut State, subject: Subject, name: &'static str, text: &str) {
+fn text(sink: &mut dyn Sink, subject: Subject, name: &'static str, text: &str) {
     let fact = Fact {
         ts: at(1),
         subject,
         name: name.into(),
         value: Value::Text(text.to_owned()),
     };
-    state.fact(&fact).unwrap();
+    sink.fact(&fact).unwrap();
 }
 
-fn limits(state: &mut State, pid: Pid, open: i64, limit: i64) {
+fn limits(sink: &mut dyn Sink, pid: Pid, open: i64, limit: i64) {
     let subject = Subject::Process(pid);
-    fact(state, subject, name::OPEN_FDS, open);
-    fact(state, subject, name::LIMIT_SOFT, limit);
-    fact(state, subject, name::LIMIT_HARD, limit);
+    fact(sink, subject, name::OPEN_FDS, open);
+    fact(sink, subject, name::LIMIT_SOFT, limit);
+    fact(sink, subject, name::LIMIT_HARD, limit);
 }
 
 /// What is known before any event.
 pub(super) fn snapshot() -> State {
     let mut state = State::default();
-    state.start(&start()).unwrap();
+    begin(&mut state);
+    state.refresh();
+    state
+}
+
+fn begin(sink: &mut dyn Sink) {
+    sink.start(&start()).unwrap();
     let script = process(1_234, "python3", None);
-    limits(&mut state, script.id(), 24, 24);
+    limits(sink, script.id(), 24, 24);
     let redis = process(812, "redis-server", Some("redis-server.service"));
-    limits(&mut state, redis.id(), 71, 1_024);
+    limits(sink, redis.id(), 71, 1_024);
     let shell = process(1_200, "bash", None);
-    limits(&mut state, shell.id(), 4, 1_024);
+    limits(sink, shell.id(), 4, 1_024);
     let of_script = Subject::Process(script.id());
-    text(&mut state, of_script, name::COMM, "python3");
-    text(&mut state, Subject::Process(shell.id()), name::COMM, "bash");
+    text(sink, of_script, name::COMM, "python3");
+    text(sink, Subject::Process(shell.id()), name::COMM, "bash");
     text(
-        &mut state,
+        sink,
         Subject::Process(redis.id()),
         name::COMM,
         "redis-server",
     );
-    fact(&mut state, of_script, name::PARENT, 1_200);
-    fact(
-        &mut state,
-        of_script,
-        name::PARENT_START,
-        shell.start.0 as i64,
-    );
+    fact(sink, of_script, name::PARENT, 1_200);
+    fact(sink, of_script, name::PARENT_START, shell.start.0 as i64);
     let machine = Subject::Machine;
-    fact(&mut state, machine, name::FILE_NR, 1_216);
-    fact(&mut state, machine, name::FILE_MAX, i64::MAX);
+    fact(sink, machine, name::FILE_NR, 1_216);
+    fact(sink, machine, name::FILE_MAX, i64::MAX);
     let netns = Subject::Namespace(NETNS);
     for (name, number) in [
         ("sockstat.TCP.tw", 100),
@@ -185,7 +186,7 @@ pub(super) fn snapshot() -> State {
         ("TcpExt.TCPTimeouts", 12),
         ("Tcp.AttemptFails", 4_000),
     ] {
-        fact(&mut state, netns, name, number);
+        fact(sink, netns, name, number);
     }
     for (local, backlog, most) in [
         ("0.0.0.0:6379", 2, 1),
@@ -196,9 +197,9 @@ pub(super) fn snapshot() -> State {
             netns: NETNS,
             local: end(local),
         };
-        fact(&mut state, listener, name::BACKLOG, backlog);
-        fact(&mut state, listener, name::BACKLOG_MAX, most);
-        fact(&mut state, listener, name::LISTENER_PID, 812);
+        fact(sink, listener, name::BACKLOG, backlog);
+        fact(sink, listener, name::BACKLOG_MAX, most);
+        fact(sink, listener, name::LISTENER_PID, 812);
     }
     for (remote, timer, backoff) in [
         ("10.0.0.2:6379", "retransmit", 6),
@@ -217,18 +218,25 @@ pub(super) fn snapshot() -> State {
             (name::TOTAL_RETRANS, 7),
             (name::CONNECTION_PID, 812),
         ] {
-            fact(&mut state, connection, name, number);
+            fact(sink, connection, name, number);
         }
-        text(&mut state, connection, name::TIMER, timer);
-        text(&mut state, connection, name::STATE, "ESTABLISHED");
+        text(sink, connection, name::TIMER, timer);
+        text(sink, connection, name::STATE, "ESTABLISHED");
     }
-    state.refresh();
-    state
 }
 
 /// A minute of it.
 pub(super) fn incident() -> State {
-    let mut state = snapshot();
+    let mut state = State::default();
+    happen(&mut state);
+    state.set_findings(findings());
+    state.refresh();
+    state
+}
+
+/// All of it but its end.
+pub(super) fn happen(sink: &mut dyn Sink) {
+    begin(sink);
     let script = process(1_234, "python3", None);
     let redis = process(812, "redis-server", Some("redis-server.service"));
     let proxy = Rc::new(Identity {
@@ -250,14 +258,11 @@ pub(super) fn incident() -> State {
         let sums = sums(second, &script, &redis, &proxy, &workers);
         if second > 0 {
             for event in second_of(second, &script, &redis, &proxy, &workers) {
-                state.event(&event).unwrap();
+                sink.event(&event).unwrap();
             }
         }
-        state.sums(&sums).unwrap();
+        sink.sums(&sums).unwrap();
     }
-    state.set_findings(findings());
-    state.refresh();
-    state
 }
 
 fn second_of(

@@ -245,3 +245,26 @@ fn the_ticket_has_what_is_on_screen() {
     state.refresh();
     insta::assert_snapshot!("ticket", crate::screen::ticket::ticket(&state));
 }
+
+/// What was recorded opens in the same screen.
+#[test]
+fn a_recorded_trace_looks_as_the_live_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("incident.tcptrace");
+    let mut writer = crate::file::Writer::create(&path, false).unwrap();
+    super::scene::happen(&mut writer);
+    drop(writer);
+    let mut state = State::default();
+    crate::file::read(&path, &mut state).unwrap();
+    state.set_findings(incident().findings);
+    for grouping in Grouping::ALL {
+        let mut live = incident();
+        for state in [&mut live, &mut state] {
+            state.view.grouping = grouping;
+            state.touch();
+            state.refresh();
+        }
+        let live = text(&drawn(&live, 200, 60, &colourful()));
+        assert_eq!(text(&drawn(&state, 200, 60, &colourful())), live);
+    }
+}

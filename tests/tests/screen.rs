@@ -1,0 +1,383 @@
+//! The screen on a real terminal, while real programs are in trouble.
+
+use std::{
+    fs,
+    process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tcptrace_tests::{Netns, Tmux, Traffic, Veth, tcptrace, tcptrace_path, wait};
+
+/// A process that has no descriptor left, since before anybody looks.
+fn out_of_descriptors(netns: &Netns) -> Traffic {
+    let mut client = Traffic::start(netns);
+    client.ok("limit 24");
+    let counts = client.ok("storm socket 40");
+    assert!(counts[1] > 0, "it fails already: {counts:?}");
+    client
+}
+
+fn watch(netns: &Netns) -> String {
+    format!(
+        "{} watch --netns {}",
+        tcptrace_path().display(),
+        netns.path()
+    )
+}
+
+/// The lines of the screen that contain a text.
+fn lines<'a>(screen: &'a str, text: &str) -> Vec<&'a str> {
+    screen.lines().filter(|line| line.contains(text)).collect()
+}
+
+/// Started after a program began to fail: the first frame says so, and the next ones that it goes on.
+#[test]
+fn a_program_that_failed_before() {
+    let netns = Netns::new();
+    let mut client = out_of_descriptors(&netns);
+    let name = format!("traffic[{}]", client.pid());
+    let tmux = Tmux::new(80, 24);
+    tmux.run(&watch(&netns));
+    let first = tmux.wait_for("the snapshot", |screen| screen.contains("/24"));
+    assert!(lines(&first, "descriptors")[0].contains(&name), "{first}");
+    assert!(first.contains("nothing lost"), "{first}");
+
+    // It goes on, and the screen counts what the program counts.
+    let failed = client.ok("storm socket 50")[1];
+    tmux.wait_for("the row", |screen| {
+        lines(screen, &name)
+            .iter()
+            .any(|line| line.contains("/24"))
+            && lines(screen, "fd_exhausted")
+                .iter()
+                .any(|line| line.contains(&name))
+    });
+    // All of them: on the process's page is their sum.
+    tmux.keys(&["Enter"]);
+    let page = tmux.wait_for("the process's page", |screen| {
+        lines(screen, "out of descriptors")
+            .first()
+            .is_some_and(|line| {
+                line.split_whitespace()
+                    .any(|word| word == failed.to_string())
+            })
+    });
+    assert!(page.contains("/24, hard limit 24"), "{page}");
+    assert!(page.contains("parents"), "{page}");
+    tmux.keys(&["Escape"]);
+    tmux.wait_for("the table", |screen| {
+        screen.contains("processes by trouble")
+    });
+
+    // Another size.
+    tmux.resize(200, 60);
+    tmux.wait_for("whole words", |screen| screen.contains("EMFILE/S"));
+    tmux.resize(80, 24);
+    tmux.wait_for("few letters", |screen| screen.contains("RTX%"));
+    tmux.keys(&["q"]);
+    tmux.wait_for("the summary", |screen| {
+        screen.contains("processes with most trouble")
+    });
+}
+
+/// Packets are dropped since before anybody looks; keys are pressed and the screen is read.
+#[test]
+fn packets_that_were_dropped_before() {
+    let veth = Veth::new();
+    let (mut server, mut client) = (Traffic::start(&veth.far), Traffic::start(&veth.near));
+    server.ok("listen 10.99.0.2:7000 8");
+    let port = client.ok("connect 10.99.0.2:7000")[1];
+    server.ok("accept 0");
+    veth.far.drop_incoming("meta l4proto tcp");
+    client.ok("send 0 500");
+    wait::until_true("the kernel backs off", || {
+        veth.near.ss(&["-Htnoi"]).contains("backoff:")
+    });
+
+    let tmux = Tmux::new(120, 30);
+    tmux.run(&watch(&veth.near));
+    let first = tmux.wait_for("the snapshot", |screen| {
+        screen.contains("in retransmit back-off")
+    });
+    assert!(first.contains("10.99.0.2:7000"), "{first}");
+    let name = format!("traffic[{}]", client.pid());
+    tmux.wait_for("a retransmit of this process", |screen| {
+        lines(screen, "retransmit ")
+            .iter()
+            .any(|line| line.contains(&name) && line.contains("rto"))
+    });
+    // The process's page: its connection with state, round-trip time and back-off.
+    tmux.keys(&["Enter"]);
+    let page = tmux.wait_for("its connection", |screen| {
+        lines(screen, "10.99.0.2:7000")
+            .iter()
+            .any(|line| line.contains("ESTABLISHED"))
+    });
+    assert!(
+        page.contains("BACKOFF") && page.contains(&port.to_string()),
+        "{page}"
+    );
+    tmux.keys(&["Escape"]);
+
+    // Grouped by peer.
+    for grouping in ["programs", "containers", "peers"] {
+        tmux.keys(&["g"]);
+        tmux.wait_for(grouping, |screen| screen.contains(&format!("{grouping} ")));
+    }
+    let peers = tmux.wait_for("the peer", |screen| {
+        !lines(screen, "10.99.0.2:7000").is_empty()
+    });
+    let row = lines(&peers, &name).first().copied().unwrap_or_default();
+    assert!(row.contains("10.99.0.2:7000"), "{peers}");
+    tmux.keys(&["g", "g"]);
+    tmux.wait_for("processes", |screen| screen.contains("processes by"));
+
+    // A filter as it is typed.
+    tmux.keys(&["/", "n", "o", "s", "u", "c", "h"]);
+    tmux.wait_for("nothing", |screen| {
+        screen.contains("nothing matches the filter")
+    });
+    tmux.keys(&["Escape"]);
+    tmux.wait_for("all", |screen| !lines(screen, &name).is_empty());
+
+    tmux.keys(&["s"]);
+    tmux.wait_for("another order", |screen| screen.contains("by open sockets"));
+    tmux.keys(&["p"]);
+    tmux.wait_for("a paused stream", |screen| screen.contains("paused"));
+    tmux.keys(&["p", "e"]);
+    tmux.wait_for("the kinds", |screen| screen.contains("[x] retransmit"));
+    tmux.keys(&["Down", "Down", "Space", "Escape"]);
+    tmux.wait_for("a stream without retransmits", |screen| {
+        screen.contains("without retransmit") && lines(screen, "rto, 1 seg").is_empty()
+    });
+    tmux.keys(&["?"]);
+    tmux.wait_for("help", |screen| {
+        screen.contains("group by process, program")
+    });
+    tmux.keys(&["Escape"]);
+
+    // The ticket is a file.
+    tmux.keys(&["y"]);
+    tmux.wait_for("the ticket", |screen| {
+        screen.contains("written to tcptrace-")
+    });
+    let ticket = written(&tmux, "md");
+    let ticket = fs::read_to_string(ticket).unwrap();
+    assert!(
+        ticket.contains(&name) && ticket.contains("10.99.0.2:7000"),
+        "{ticket}"
+    );
+    tmux.keys(&["q"]);
+    tmux.wait_for("the shell", |screen| screen.trim_end().ends_with("ready>"));
+}
+
+/// The only file with this extension.
+fn written(tmux: &Tmux, extension: &str) -> std::path::PathBuf {
+    let mut found = fs::read_dir(tmux.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension));
+    let path = found.next().expect("a file");
+    assert!(found.next().is_none());
+    path
+}
+
+/// What is recorded from a key on is what happened from then on, as the program counted it.
+#[test]
+fn recorded_from_here_on() {
+    let netns = Netns::new();
+    let mut client = out_of_descriptors(&netns);
+    let name = format!("traffic[{}]", client.pid());
+    let tmux = Tmux::new(120, 30);
+    tmux.run(&watch(&netns));
+    tmux.wait_for("the snapshot", |screen| screen.contains("/24"));
+    client.ok("storm socket 70");
+    tmux.wait_for("what was before", |screen| {
+        !lines(screen, "fd_exhausted").is_empty()
+    });
+    tmux.wait_for("its sum", |screen| {
+        lines(screen, &name)
+            .iter()
+            .any(|line| line.contains("/24"))
+    });
+    // All of what was before has been told when the page has its sum.
+    tmux.keys(&["Enter"]);
+    tmux.wait_for("the sum", |screen| {
+        lines(screen, "out of descriptors")
+            .iter()
+            .any(|line| line.contains(" 70 "))
+    });
+    tmux.keys(&["r"]);
+    tmux.wait_for("the recording", |screen| screen.contains("recording to"));
+    let failed: u64 = (0..3).map(|_| client.ok("storm socket 90")[1]).sum();
+    tmux.wait_for("the new sum", |screen| {
+        lines(screen, "out of descriptors")
+            .iter()
+            .any(|line| line.contains(&format!(" {} ", 70 + failed)))
+    });
+    tmux.keys(&["r"]);
+    tmux.wait_for("its end", |screen| screen.contains("recorded to"));
+    tmux.keys(&["q"]);
+    let file = written(&tmux, "tcptrace");
+    let output = tcptrace(["report", "fd-exhausted", "--format", "json", "--from"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let text = report.to_string();
+    assert!(text.contains(&format!(":{failed}")), "{failed} in {text}");
+    assert!(!text.contains(&format!(":{}", 70 + failed)), "{text}");
+}
+
+/// However it ends, the terminal is as it was.
+#[test]
+fn the_terminal_is_given_back() {
+    let netns = Netns::new();
+    let ends: [(&str, &dyn Fn(&Tmux)); 4] = [
+        ("q", &|tmux| tmux.keys(&["q"])),
+        ("Ctrl-C", &|tmux| tmux.keys(&["C-c"])),
+        ("SIGTERM", &|tmux| signal(tmux, Signal::SIGTERM)),
+        ("SIGINT", &|tmux| signal(tmux, Signal::SIGINT)),
+    ];
+    for (how, end) in ends {
+        let tmux = Tmux::new(80, 24);
+        tmux.run("stty -a >before");
+        tmux.file("before");
+        tmux.run(&format!(
+            "sh -c 'echo $$ >pid; exec {}'; echo $? >code; stty -a >after",
+            watch(&netns)
+        ));
+        tmux.wait_for("the screen", |screen| screen.contains("? help q quit"));
+        assert_eq!(tmux.knows("alternate_on"), "1", "{how}");
+        end(&tmux);
+        let after = tmux.file("after");
+        assert_eq!(after, tmux.file("before"), "{how}");
+        assert_eq!(tmux.file("code").trim(), "0", "{how}");
+        let shell = tmux.wait_for("the shell", |screen| screen.trim_end().ends_with("ready>"));
+        assert!(
+            shell.contains("nothing lost"),
+            "a summary after {how}: {shell}"
+        );
+        for (what, is) in [
+            ("alternate_on", "0"),
+            ("mouse_any_flag", "0"),
+            ("cursor_flag", "1"),
+        ] {
+            assert_eq!(tmux.knows(what), is, "{what} after {how}");
+        }
+    }
+}
+
+fn signal(tmux: &Tmux, signal: Signal) {
+    let pid = tmux.file("pid").trim().parse().unwrap();
+    kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+/// A wheel scrolls what is under it.
+#[test]
+fn a_mouse_wheel() {
+    let netns = Netns::new();
+    let mut client = Traffic::start(&netns);
+    let tmux = Tmux::new(80, 24);
+    tmux.run(&watch(&netns));
+    tmux.wait_for("the screen", |screen| screen.contains("? help q quit"));
+    for _ in 0..20 {
+        client.error("connect 127.0.0.1:4");
+    }
+    tmux.wait_for("a full stream", |screen| {
+        lines(screen, "connect_failed").len() >= 3
+    });
+    assert_eq!(tmux.knows("mouse_any_flag"), "1");
+    // One notch down in the last lines, as a terminal tells it (SGR).
+    tmux.keys(&["-l", "\u{1b}[<65;10;20M"]);
+    tmux.wait_for("it is scrolled back", |screen| screen.contains("paused"));
+    tmux.keys(&["q"]);
+}
+
+/// Colours are those of the terminal, and none where NO_COLOR is set.
+#[test]
+fn colours() {
+    let netns = Netns::new();
+    let _client = out_of_descriptors(&netns);
+    for (prefix, has_colours) in [("", true), ("NO_COLOR=1 ", false)] {
+        let tmux = Tmux::new(80, 24);
+        tmux.run(&format!("{prefix}{}", watch(&netns)));
+        tmux.wait_for("the snapshot", |screen| screen.contains("/24"));
+        let coloured = tmux.coloured();
+        let has = ["\u{1b}[31m", "38;5;1m", ";31m"]
+            .iter()
+            .any(|red| coloured.contains(red));
+        assert_eq!(has, has_colours, "{coloured:?}");
+        tmux.keys(&["q"]);
+    }
+}
+
+/// A terminal that nothing can be drawn on gets lines, and so does a pipe.
+#[test]
+fn where_there_is_no_screen() {
+    let netns = Netns::new();
+    let tmux = Tmux::new(80, 24);
+    tmux.run(&format!("TERM=dumb {} --duration 1s", watch(&netns)));
+    tmux.wait_for("lines", |screen| screen.contains("TIME (UTC)"));
+    assert_eq!(tmux.knows("alternate_on"), "0");
+    tmux.wait_for("the end", |screen| screen.trim_end().ends_with("ready>"));
+    tmux.run("clear");
+    tmux.run(&format!(
+        "TERM=dumb {} --format screen; echo code $?",
+        watch(&netns)
+    ));
+    let said = tmux.wait_for("a refusal", |screen| screen.contains("code 2"));
+    assert!(
+        said.contains("TERM is") && said.contains("--format lines"),
+        "{said}"
+    );
+
+    let output = tcptrace(["watch", "--format", "screen"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("needs a terminal"), "{said}");
+}
+
+/// In a flood of connections a key is answered, and nothing that counts is lost.
+#[test]
+fn keys_in_a_flood() {
+    let netns = Netns::new();
+    let mut server = Traffic::start(&netns);
+    server.ok("listen 127.0.0.1:7000 512");
+    let is_over = AtomicBool::new(false);
+    let tmux = Tmux::new(80, 24);
+    tmux.run(&watch(&netns));
+    tmux.wait_for("the screen", |screen| screen.contains("? help q quit"));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = Traffic::start(&netns);
+            while !is_over.load(Ordering::Relaxed) {
+                server.say("serve 0 500");
+                client.ok("churn 127.0.0.1:7000 500");
+                server.ok_heard();
+            }
+        });
+        tmux.wait_for("a flood", |screen| screen.contains("k events/s"));
+        tmux.keys(&["?"]);
+        tmux.wait_for("help", |screen| {
+            screen.contains("group by process, program")
+        });
+        tmux.keys(&["Escape"]);
+        tmux.wait_for("no help", |screen| {
+            !screen.contains("group by process, program")
+        });
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let screen = tmux.screen();
+    assert!(!screen.contains("LOST"), "{screen}");
+    tmux.keys(&["q"]);
+}
