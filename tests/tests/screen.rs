@@ -50,9 +50,7 @@ fn a_program_that_failed_before() {
     // It goes on, and the screen counts what the program counts.
     let failed = client.ok("storm socket 50")[1];
     tmux.wait_for("the row", |screen| {
-        lines(screen, &name)
-            .iter()
-            .any(|line| line.contains("/24"))
+        lines(screen, &name).iter().any(|line| line.contains("/24"))
             && lines(screen, "fd_exhausted")
                 .iter()
                 .any(|line| line.contains(&name))
@@ -201,9 +199,7 @@ fn recorded_from_here_on() {
         !lines(screen, "fd_exhausted").is_empty()
     });
     tmux.wait_for("its sum", |screen| {
-        lines(screen, &name)
-            .iter()
-            .any(|line| line.contains("/24"))
+        lines(screen, &name).iter().any(|line| line.contains("/24"))
     });
     // All of what was before has been told when the page has its sum.
     tmux.keys(&["Enter"]);

@@ -192,4 +192,7 @@ const _: () = assert!(size_of::<Listener>() == 24);
 unsafe impl aya::Pod for ListenerKey {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
+unsafe impl aya::Pod for Conn {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
 unsafe impl aya::Pod for Listener {}

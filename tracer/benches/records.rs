@@ -4,12 +4,17 @@ use std::{collections::BTreeMap, io, rc::Rc};
 
 use bytemuck::{Zeroable as _, bytes_of};
 use divan::{Bencher, black_box, counter::ItemsCount};
+use ratatui::{Terminal, backend::TestBackend};
 use tcptrace::{
     aggregate::Aggregate,
     decode::{self, Record},
     event::{Event, Names},
     identity::{Identity, cgroup::Place},
     kernel::clock::Epoch,
+    screen::{
+        draw::{Signs, Theme, draw},
+        state::State as Screen,
+    },
     sink::{Sink, json::Json, lines::Lines},
 };
 use tracer_common::{
@@ -133,6 +138,28 @@ fn name(bencher: Bencher<'_, '_>, kind: &str) {
 #[divan::bench(args = KINDS)]
 fn add_up(bencher: Bencher<'_, '_>, kind: &str) {
     into_sink(bencher, kind, Aggregate::default());
+}
+
+/// What the screen does with each event; less [`add_up`] it is what the screen adds.
+#[divan::bench(args = KINDS)]
+fn take_on_screen(bencher: Bencher<'_, '_>, kind: &str) {
+    into_sink(bencher, kind, Screen::default());
+}
+
+/// A frame of 200 columns and 60 lines after a flood; ten are drawn in a second at most.
+#[divan::bench(args = KINDS)]
+fn draw_a_frame(bencher: Bencher<'_, '_>, kind: &str) {
+    let mut state = Screen::default();
+    for event in events(kind).iter().cycle().take(20_000) {
+        let _ = state.event(event);
+    }
+    let Ok(mut terminal) = Terminal::new(TestBackend::new(200, 60));
+    let theme = Theme::new(true, Signs::UNICODE);
+    bencher.bench_local(|| {
+        state.touch();
+        state.refresh();
+        let _ = terminal.draw(|frame| draw(frame, black_box(&state), &theme));
+    });
 }
 
 #[divan::bench(args = KINDS)]

@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     error::{Error, Result},
+    identity::Pid,
     kernel::session::Options,
     sink::Sink,
     trace::{Trace, frame::End},
@@ -119,6 +120,15 @@ impl Live {
             logger.flush();
         }
         Ok(true)
+    }
+
+    /// See [`Trace::look_at`].
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails.
+    pub(super) fn look_at(&mut self, pid: Pid, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        self.trace.look_at(pid, sink)
     }
 
     /// Shows what is left. Detaching, when this is dropped, takes the kernel a second or two.

@@ -21,6 +21,7 @@ use crate::{
     screen::{
         front::Front,
         run::{Screen, Wish},
+        state::Page,
         terminal,
     },
     sink::{Sink, json::Json, lines::Lines, summary},
@@ -113,6 +114,9 @@ fn on_screen(options: Options, limit: Option<Duration>) -> Result<()> {
                 };
                 if screen.take(&input, &mut front)? == Wish::Quit {
                     break;
+                }
+                if let Page::Process(pid) = screen.state.view.page {
+                    live.look_at(pid, &mut screen)?;
                 }
             }
             live.finish(&mut screen)?

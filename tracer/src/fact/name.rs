@@ -156,6 +156,8 @@ names! {
         CONNECTION_PID = "pid",
         /// when that process started, ns since 1970
         CONNECTION_PID_START = "pid_start",
+        /// when it was opened, ns since 1970; not of one that was there before the trace
+        BORN = "born",
     }
 }
 

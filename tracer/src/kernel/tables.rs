@@ -6,6 +6,7 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray},
 };
 use tracer_common::{
+    conn::{Conn, Tuple, flag},
     hook::{Counters, Hook},
     process::{Process, ProcessKey},
     storm::{FdKey, Storm, TwKey},
@@ -53,6 +54,28 @@ impl Session {
     /// When the map can't be read.
     pub fn processes(&mut self) -> anyhow::Result<Vec<(ProcessKey, Process)>> {
         entries(&mut self.ebpf, "PROCESSES")
+    }
+
+    /// The open connections of an owner, and when each was born (ns since boot; `None` for those that were
+    /// there before).
+    ///
+    /// # Errors
+    ///
+    /// When the map can't be read.
+    pub fn connections_of(
+        &mut self,
+        is_wanted: impl Fn(&ProcessKey) -> bool,
+    ) -> anyhow::Result<Vec<(Tuple, Option<u64>)>> {
+        let map = map::<_, HashMap<_, u64, Conn>>(&mut self.ebpf, "CONNS")?;
+        let mut found = Vec::new();
+        // An entry that goes away meanwhile is none.
+        for (_, conn) in map.iter().flatten() {
+            if is_wanted(&conn.owner) {
+                let is_found = conn.flags & flag::FOUND != 0;
+                found.push((conn.tuple, (!is_found).then_some(conn.born)));
+            }
+        }
+        Ok(found)
     }
 
     /// One of them.

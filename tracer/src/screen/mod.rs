@@ -19,7 +19,5 @@ pub mod front;
 pub mod record;
 pub mod terminal;
 
-pub mod finding;
-
 #[cfg(test)]
 mod tests;

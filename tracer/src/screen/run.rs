@@ -11,7 +11,6 @@ use std::{
 use crossterm::{clipboard::CopyToClipboard, event::Event as Typed, execute};
 
 use super::{
-    finding::Finding,
     front::{Front, Input},
     record::Recorder,
     state::State,
@@ -19,7 +18,7 @@ use super::{
     update::{Action, Seek, update},
 };
 use crate::{
-    aggregate::Aggregate,
+    diagnose::findings,
     error::Result,
     event::Event,
     fact::Fact,
@@ -192,10 +191,6 @@ fn file_name(state: &State, extension: &str) -> PathBuf {
         .filter(|char| char.is_ascii_alphanumeric() || *char == '.')
         .collect();
     PathBuf::from(format!("tcptrace-{host}-{digits}.{extension}"))
-}
-
-fn findings(_: &Aggregate) -> Vec<Finding> {
-    Vec::new()
 }
 
 impl Sink for Screen {

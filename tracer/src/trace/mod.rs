@@ -11,6 +11,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     os::fd::OwnedFd,
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -29,7 +30,7 @@ use self::{
 use crate::{
     decode::Record,
     error::Result,
-    event::{Event, Names},
+    event::{Ends, Event, Names},
     identity::{Identities, Identity, Pid},
     kernel::{
         clock::{self, Epoch},
@@ -41,6 +42,11 @@ use crate::{
     sink::Sink,
 };
 
+/// A process that is looked at is asked after this often, and at most a twentieth of the time is spent on it.
+const LOOK: Duration = Duration::from_secs(1);
+/// See [`LOOK`].
+const LOOK_COST: u32 = 20;
+
 /// A live trace.
 pub struct Trace {
     session: Session,
@@ -50,6 +56,8 @@ pub struct Trace {
     records: Vec<Record>,
     /// Reads facts, where they are wanted.
     facts: Option<Collector>,
+    /// When a process may be looked at again.
+    look_again: Option<Instant>,
     /// Events that were shown, by kind.
     events: BTreeMap<Cow<'static, str>, u64>,
     ended: Ended,
@@ -92,6 +100,7 @@ impl Trace {
             facts: options
                 .facts
                 .then(|| Collector::new(epoch, options.filters.clone())),
+            look_again: None,
             events: BTreeMap::new(),
             ended: Ended::default(),
             started: clock::now(),
@@ -149,6 +158,33 @@ impl Trace {
             start: epoch.time(key.start),
         });
         facts.start(known, sink)?;
+        Ok(())
+    }
+
+    /// Tells all there is to know of a process that somebody looks at: limits, ancestors, and its open
+    /// connections. On a machine with many connections this is slow, so it does nothing when it was called
+    /// too lately for what it cost.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails, or a map can't be read.
+    pub fn look_at(&mut self, pid: Pid, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let Some(facts) = &mut self.facts else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        if self.look_again.is_some_and(|next| began < next) {
+            return Ok(());
+        }
+        let epoch = self.names.epoch;
+        let is_wanted =
+            |key: &ProcessKey| key.tgid == pid.pid && epoch.time(key.start) == pid.start;
+        let found = self.session.connections_of(is_wanted)?;
+        let born = found.iter().filter_map(|(tuple, born)| {
+            Some((Ends::of(tuple)?, born.map(|born| epoch.time(born))))
+        });
+        facts.look_at(pid, &born.collect(), sink)?;
+        self.look_again = Some(began + LOOK.max(began.elapsed() * LOOK_COST));
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //!
 //! A file per subject. Names stand in [`crate::fact::name`].
 
+mod looked_at;
 mod machine;
 mod namespace;
 mod options;
@@ -55,6 +56,8 @@ pub struct Collector {
     busy: BTreeSet<u32>,
     /// Processes that ran out of descriptors since the last tick.
     troubled: BTreeSet<Pid>,
+    /// Connections of the process that somebody looks at.
+    looked_at: looked_at::Told,
     /// Connections that nothing is acknowledged on, and whose they are.
     stalled: HashMap<(u32, Ends), Option<Pid>>,
 }
@@ -72,6 +75,7 @@ impl Collector {
             ticks: 0,
             busy: BTreeSet::new(),
             troubled: BTreeSet::new(),
+            looked_at: looked_at::Told::new(),
             stalled: HashMap::new(),
         }
     }

@@ -133,7 +133,8 @@ fn tell_holder(tell: &mut Tell, subject: Subject, holder: Option<Pid>) {
     }
 }
 
-fn tell_connection(tell: &mut Tell, netns: u32, socket: &Socket, holder: Option<Pid>) {
+/// Tells a connection and who holds it.
+pub(super) fn tell_connection(tell: &mut Tell, netns: u32, socket: &Socket, holder: Option<Pid>) {
     let ends = socket.ends;
     let subject = Subject::Connection { netns, ends };
     tell_holder(tell, subject, holder);

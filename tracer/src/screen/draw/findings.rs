@@ -12,7 +12,7 @@ use super::{
     number::span,
     theme::Theme,
 };
-use crate::screen::{finding::Finding, state::State};
+use crate::{diagnose::Finding, screen::state::State};
 
 /// A line each.
 pub(super) fn panel(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {

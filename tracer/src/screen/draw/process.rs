@@ -79,7 +79,7 @@ fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
     if let Some(command) =
         command.or_else(|| facts.text(&subject, name::CMDLINE).map(str::to_owned))
     {
-        lines.push(field("command", lines::printable(&command), theme));
+        lines.push(field("command", printable(&command), theme));
     }
     if let Some(who) = &who {
         let mut text = format!("started {} ago", span(state.aggregate.now.since(who.start)));
@@ -267,8 +267,7 @@ fn connections(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
         } else {
             ratatui::style::Style::new()
         };
-        let text = columns(
-            widths, cells(conn, state), theme);
+        let text = columns(widths, cells(conn, state), theme);
         buffer.set_line(area.x, y, &Line::styled(text, style), area.width);
     }
 }
@@ -291,12 +290,12 @@ fn cells(conn: &Conn, state: &State) -> [String; 10] {
             .map_or_else(String::new, |first| span(state.aggregate.now.since(first))),
         conn.srtt_us
             .filter(|us| *us > 0)
-            .map_or_else(String::new, lines::time),
+            .map_or_else(String::new, time),
         some(conn.segs),
         some(conn.backoff),
         conn.rto_us
             .filter(|us| *us > 0)
-            .map_or_else(String::new, lines::time),
+            .map_or_else(String::new, time),
         conn.timer.clone().unwrap_or_default(),
         conn.unacked.map_or_else(String::new, some),
     ]

@@ -3,7 +3,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::screen::finding::Severity;
+use crate::diagnose::Severity;
 
 /// How things look.
 #[derive(Clone, Copy, Debug)]

@@ -53,20 +53,15 @@ pub fn connections(state: &State, pid: Pid) -> Vec<Conn> {
         if number(name::CONNECTION_PID) != Some(pid.pid.into()) {
             continue;
         }
+        if facts.text(subject, name::STATE) == Some("CLOSE") {
+            continue;
+        }
         live.insert(
             ends,
             Conn {
                 ends: Some(ends),
                 state: facts.text(subject, name::STATE).unwrap_or("").to_owned(),
-                first: number("age_us").map(|age| {
-                    Time(
-                        state
-                            .aggregate
-                            .now
-                            .0
-                            .saturating_sub(age.saturating_mul(1_000)),
-                    )
-                }),
+                first: number(name::BORN).map(Time),
                 srtt_us: number(name::SRTT_US),
                 segs: number(name::TOTAL_RETRANS).unwrap_or(0),
                 backoff: number(name::BACKOFF).unwrap_or(0),
@@ -83,7 +78,6 @@ pub fn connections(state: &State, pid: Pid) -> Vec<Conn> {
         match connection.ends.and_then(|ends| live.get_mut(&ends)) {
             Some(one) if connection.end.is_none() => {
                 one.segs = one.segs.max(connection.total_segs());
-                one.first = one.first.or(Some(connection.first));
             }
             _ => ended.push(of(connection)),
         }

@@ -22,9 +22,9 @@ pub use self::{
     stream::Stream,
     view::{Column, Focus, Kinds, Overlay, Page, Sort, View},
 };
-use super::finding::Finding;
 use crate::{
     aggregate::{Aggregate, FlowKey, Process},
+    diagnose::Finding,
     event::{Detail, Event},
     fact::{self, Fact, Subject},
     identity::{Identity, Pid},

@@ -11,6 +11,7 @@ use tracer_common::{
 };
 
 use crate::{
+    diagnose::{About, Evidence, Finding, Severity},
     event::{Detail, Direction, Ends, Errno, Event, Role, Syscall, UsInState},
     fact::{Fact, Subject, Value, name},
     identity::{
@@ -18,10 +19,7 @@ use crate::{
         cgroup::{Container, Place},
     },
     kernel::counters::HookRow,
-    screen::{
-        finding::{Evidence, Finding, Severity},
-        state::State,
-    },
+    screen::state::State,
     sink::Sink,
     time::Time,
     trace::frame::{HookStart, ProcessRow, SCHEMA, Start, Sums},
@@ -405,7 +403,7 @@ fn sums(
         hooks: vec![HookRow::new(
             Hook::State,
             Some("tp_btf"),
-            skipped,
+            (skipped, 0),
             &counters,
         )],
     }
@@ -419,6 +417,7 @@ fn findings() -> Vec<Finding> {
             first: at(500),
             last: at(90_000),
             sentence: "40 gunicorn processes are refused by 10.0.0.9:8080: nothing listens there".to_owned(),
+            about: About::default(),
             evidence: vec![Evidence {
                 name: "failed connects".to_owned(),
                 value: "3600 x ECONNREFUSED".to_owned(),
@@ -433,6 +432,7 @@ fn findings() -> Vec<Finding> {
             first: at(50_500),
             last: at(90_000),
             sentence: "python3[1234] has all 24 of its 24 descriptors open: 28200 calls failed with EMFILE".to_owned(),
+            about: About::default(),
             evidence: vec![],
             remedy: vec!["raise RLIMIT_NOFILE, now 24".to_owned()],
             page: "docs/findings/fd-limit.md",
@@ -443,6 +443,7 @@ fn findings() -> Vec<Finding> {
             first: at(8_000),
             last: at(90_000),
             sentence: "10.0.0.2:6379 acknowledges nothing to redis-server[812]".to_owned(),
+            about: About::default(),
             evidence: vec![],
             remedy: vec![],
             page: "docs/findings/peer-vanished.md",
