@@ -29,6 +29,7 @@ pub mod check;
 pub mod diff;
 
 pub mod error;
+pub mod export;
 pub mod file;
 pub mod screen;
 pub mod sink;

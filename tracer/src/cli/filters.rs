@@ -76,6 +76,20 @@ fn kind(name: &str) -> std::result::Result<Wanted, String> {
         })
 }
 
+/// A kind of event by its name, as events have it.
+pub(super) fn event(name: &str) -> std::result::Result<&'static str, String> {
+    let name = name.replace('-', "_");
+    let mut known = EVENTS.iter().map(|(name, _)| *name).chain(["lost"]);
+    match known.find(|known| *known == name) {
+        Some("emfile") => Ok("fd_exhausted"),
+        Some(name) => Ok(name),
+        None => {
+            let known: Vec<&str> = EVENTS.iter().map(|(name, _)| *name).collect();
+            Err(format!("no such event; there are {}", known.join(", ")))
+        }
+    }
+}
+
 fn network(text: &str) -> std::result::Result<IpNet, String> {
     if let Ok(address) = text.parse::<std::net::IpAddr>() {
         return Ok(IpNet::from(address));
@@ -86,6 +100,11 @@ fn network(text: &str) -> std::result::Result<IpNet, String> {
 }
 
 impl FilterArgs {
+    /// Whether `--cgroup` is given.
+    pub(super) const fn has_cgroup(&self) -> bool {
+        self.cgroup.is_some()
+    }
+
     /// Looks up what is given by name.
     pub(super) fn resolve(self) -> Result<Filters> {
         let is_all = self

@@ -4,19 +4,22 @@ mod check;
 mod diagnose;
 mod diff;
 mod doctor;
+mod export;
 mod filters;
 mod kernel;
 mod live;
 mod output;
+mod record;
 mod recorded;
+mod replay;
 mod report;
 mod watch;
 
-use std::process::ExitCode;
+use std::{io::ErrorKind, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// Shows what happens to TCP connections in the kernel, and which process it happened to.
 #[derive(Debug, Parser)]
@@ -34,24 +37,33 @@ enum Command {
     Diagnose(diagnose::Args),
     /// Say what happened, by process, peer and listener.
     Report(report::Args),
+    /// Record a trace into a file, while a command runs or until it is ended.
+    Record(record::Args),
+    /// Show a recorded trace.
+    Replay(replay::Args),
     /// Say what changed between recorded traces.
     Diff(diff::Args),
     /// Say whether a recorded trace keeps its budgets, for a CI job.
     Check(check::Args),
+    /// Make a recorded trace readable for other programs.
+    Export(export::Args),
     /// Say what works on this machine, and what is in the way.
     Doctor(doctor::Args),
 }
 
 /// Runs the program. Exit codes: 0 done, 1 a budget is violated, 2 usage, 3 no privilege or no kernel support, 4 a check is inconclusive, 5
-/// any other error.
+/// any other error; `record` has those of its command.
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Watch(args) => watch::run(args).map(|()| ExitCode::SUCCESS),
         Command::Diagnose(args) => diagnose::run(args).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Record(args) => record::run(args),
+        Command::Replay(args) => replay::run(args).map(|()| ExitCode::SUCCESS),
         Command::Diff(args) => diff::run(args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(args).map(|outcome| ExitCode::from(outcome.exit_code())),
+        Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {
@@ -63,4 +75,12 @@ pub fn main() -> ExitCode {
 fn fail(error: &Error) -> ExitCode {
     eprintln!("tcptrace: {error}");
     ExitCode::from(error.kind.exit_code())
+}
+
+/// A failure to write to a reader that has gone, as `head` does, is none: `None`.
+fn unless_reader_left<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(error) if error.io == Some(ErrorKind::BrokenPipe) => Ok(None),
+        result => result.map(Some),
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     env,
-    io::{self, BufWriter, ErrorKind, IsTerminal as _},
+    io::{self, BufWriter, IsTerminal as _},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use super::{
     filters::FilterArgs,
     kernel::KernelArgs,
     live::{self, Live},
+    unless_reader_left,
 };
 use crate::{
     error::{Error, Result},
@@ -24,7 +26,7 @@ use crate::{
         state::Page,
         terminal,
     },
-    sink::{Sink, json::Json, lines::Lines, summary},
+    sink::{Sink, json::Json, lines::Lines, summary, tee::Tee},
 };
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +37,12 @@ pub(super) struct Args {
     /// Stop after this time, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = live::duration)]
     duration: Option<Duration>,
+    /// Record the trace into this file too; `tcptrace replay` shows it again
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Replace the file of --record if it exists
+    #[arg(long, requires = "record")]
+    force: bool,
     #[command(flatten)]
     filters: FilterArgs,
     #[command(flatten)]
@@ -53,24 +61,32 @@ enum Format {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let mut options = args.kernel.options(args.filters.resolve()?);
-    let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    let mut sink: Box<dyn Sink> = match format(args.format)? {
-        Format::Screen => {
-            drop(out);
-            options.facts = true;
-            return on_screen(options, args.duration);
-        }
+    let format = format(args.format)?;
+    let mut writer = match &args.record {
+        Some(path) => Some(Writer::create(path, args.force)?),
+        None => None,
+    };
+    options.facts = writer.is_some() || matches!(format, Format::Screen);
+    let out = BufWriter::with_capacity(64 << 10, io::stdout());
+    let mut sink: Box<dyn Sink> = match format {
+        Format::Screen => return on_screen(options, args.duration, writer),
         Format::Lines => Box::new(Lines(out)),
         Format::Json => Box::new(Json::new(out)),
     };
-    let result = live::trace(options, args.duration, sink.as_mut(), |end| {
+    let mut both = both(sink.as_mut(), &mut writer);
+    let traced = live::trace(options, args.duration, &mut both, |end| {
         summary::write(&mut io::stderr().lock(), end).map_err(Into::into)
     });
-    match result {
-        // The reader of our output has gone, as `head` does.
-        Err(error) if error.io == Some(ErrorKind::BrokenPipe) => Ok(()),
-        result => result,
+    unless_reader_left(traced).map(|_| ())
+}
+
+/// What shows the trace, and what records it.
+fn both<'a>(shown: &'a mut dyn Sink, writer: &'a mut Option<Writer>) -> Tee<'a> {
+    let mut sinks = vec![shown];
+    if let Some(writer) = writer {
+        sinks.push(writer);
     }
+    Tee(sinks)
 }
 
 /// What was asked for, if it can be; else what suits the output.
@@ -94,20 +110,21 @@ fn format(wanted: Option<Format>) -> Result<Format> {
 }
 
 /// Traces onto the screen.
-fn on_screen(options: Options, limit: Option<Duration>) -> Result<()> {
+fn on_screen(options: Options, limit: Option<Duration>, mut writer: Option<Writer>) -> Result<()> {
     live::block_on(async {
         // What goes wrong here is told on the terminal as it was.
         let mut live = Live::start(options, limit)?;
         let mut screen = Screen::new(|path| Ok(Box::new(Writer::create(path, false)?)));
-        live.begin(&mut screen)?;
+        live.begin(&mut both(&mut screen, &mut writer))?;
         let end = {
             let mut front = Front::new().context("the terminal can't be taken over")?;
             screen.draw_news(&mut front)?;
             loop {
+                let mut sinks = both(&mut screen, &mut writer);
                 let input = tokio::select! {
                     biased;
                     input = front.input() => input?,
-                    is_on = live.step(&mut screen) => match is_on? {
+                    is_on = live.step(&mut sinks) => match is_on? {
                         true => continue,
                         false => break,
                     },
@@ -119,7 +136,7 @@ fn on_screen(options: Options, limit: Option<Duration>) -> Result<()> {
                     live.look_at(pid, &mut screen)?;
                 }
             }
-            live.finish(&mut screen)?
+            live.finish(&mut both(&mut screen, &mut writer))?
         };
         summary::write(&mut io::stderr().lock(), &end)?;
         Ok(())

@@ -1,6 +1,6 @@
 //! Rows on their way into the file: what an event, a fact or a sum puts into which column.
 
-use std::{collections::HashMap, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{collections::HashMap, io, net::SocketAddr, rc::Rc, sync::Arc};
 
 use arrow_array::{
     RecordBatch,
@@ -26,7 +26,7 @@ use crate::{
     identity::Identity,
     kernel::counters::HookRow,
     time::Time,
-    trace::frame::{End, ProcessRow, Start},
+    trace::frame::{End, ProcessRow, Start, Sums},
 };
 
 macro_rules! column_type {
@@ -68,8 +68,55 @@ macro_rules! define {
 }
 columns!(define);
 
+/// Gives each row the batch that it belongs into.
+pub(crate) trait Batches {
+    /// A batch with room for a row of this time.
+    fn at(&mut self, ts: Time) -> io::Result<&mut Batch>;
+
+    /// The trace begins.
+    fn put_start(&mut self, start: &Start) -> io::Result<()> {
+        self.at(start.ts)?.start(start);
+        for filter in &start.filters {
+            self.at(start.ts)?.filter(start.ts, filter);
+        }
+        for hook in &start.hooks {
+            let batch = self.at(start.ts)?;
+            batch.attached(start.ts, &hook.hook, &hook.rung);
+        }
+        Ok(())
+    }
+
+    /// Processes and hooks so far.
+    fn put_sums(&mut self, sums: &Sums) -> io::Result<()> {
+        self.put_rows(sums.ts, &sums.processes, &sums.hooks)
+    }
+
+    /// The trace ends.
+    fn put_end(&mut self, end: &End) -> io::Result<()> {
+        self.put_rows(end.ts, &end.processes, &end.hooks)?;
+        self.at(end.ts)?.end(end);
+        Ok(())
+    }
+
+    /// Rows of processes and hooks.
+    fn put_rows(
+        &mut self,
+        ts: Time,
+        processes: &[ProcessRow],
+        hooks: &[HookRow],
+    ) -> io::Result<()> {
+        for row in processes {
+            self.at(ts)?.process(ts, row);
+        }
+        for row in hooks {
+            self.at(ts)?.hook(ts, row);
+        }
+        Ok(())
+    }
+}
+
 /// A batch that is being filled.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     schema: SchemaRef,
     columns: Columns,
     rows: usize,
@@ -88,7 +135,8 @@ struct Owner {
 }
 
 impl Batch {
-    pub(super) fn new(metadata: [(String, String); 2]) -> Self {
+    /// `metadata` is the table's own.
+    pub(crate) fn new<const N: usize>(metadata: [(String, String); N]) -> Self {
         let schema = Schema::new(Columns::fields()).with_metadata(HashMap::from(metadata));
         Self {
             schema: Arc::new(schema),
@@ -98,16 +146,16 @@ impl Batch {
         }
     }
 
-    pub(super) fn schema(&self) -> &Schema {
+    pub(crate) fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    pub(super) const fn is_full(&self) -> bool {
+    pub(crate) const fn is_full(&self) -> bool {
         self.rows >= ROWS
     }
 
     /// Takes the rows; `None` when there are none.
-    pub(super) fn take(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+    pub(crate) fn take(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         if self.rows == 0 {
             return Ok(None);
         }
@@ -127,7 +175,7 @@ impl Batch {
         row
     }
 
-    pub(super) fn start(&mut self, start: &Start) {
+    fn start(&mut self, start: &Start) {
         let row = self.row("start", start.ts);
         self.columns.host.put(row, &start.host);
         self.columns.kernel.put(row, &start.kernel);
@@ -135,24 +183,23 @@ impl Batch {
         self.columns.schema.put(row, start.schema);
     }
 
-    /// Rows after the start's: filters and hooks.
-    pub(super) fn filter(&mut self, ts: Time, filter: &str) {
+    fn filter(&mut self, ts: Time, filter: &str) {
         let row = self.row("filter", ts);
         self.columns.text.put(row, filter);
     }
 
-    pub(super) fn attached(&mut self, ts: Time, hook: &str, rung: &str) {
+    fn attached(&mut self, ts: Time, hook: &str, rung: &str) {
         let row = self.row("attached", ts);
         self.columns.hook.put(row, hook);
         self.columns.rung.put(row, rung);
     }
 
-    pub(super) fn end(&mut self, end: &End) {
+    fn end(&mut self, end: &End) {
         let row = self.row("end", end.ts);
         self.columns.duration_us.put(row, end.duration_us);
     }
 
-    pub(super) fn process(&mut self, ts: Time, process: &ProcessRow) {
+    fn process(&mut self, ts: Time, process: &ProcessRow) {
         let row = self.row("process", ts);
         if let Some(who) = &process.who {
             self.owner(row, who);
@@ -171,7 +218,7 @@ impl Batch {
         columns.lost.put(row, totals.lost);
     }
 
-    pub(super) fn hook(&mut self, ts: Time, hook: &HookRow) {
+    fn hook(&mut self, ts: Time, hook: &HookRow) {
         let row = self.row("hook", ts);
         let columns = &mut self.columns;
         columns.hook.put(row, hook.hook.name());
@@ -186,7 +233,7 @@ impl Batch {
         columns.lost_map_full.put(row, hook.lost.map_full);
     }
 
-    pub(super) fn fact(&mut self, fact: &Fact) {
+    pub(crate) fn fact(&mut self, fact: &Fact) {
         let row = self.row("fact", fact.ts);
         match fact.subject {
             Subject::Machine => self.columns.fact.put(row, "machine"),
@@ -217,7 +264,7 @@ impl Batch {
         }
     }
 
-    pub(super) fn event(&mut self, event: &Event) {
+    pub(crate) fn event(&mut self, event: &Event) {
         let row = self.row(event.detail.kind(), event.ts);
         self.columns.conn_id.put_some(row, event.conn_id);
         self.columns

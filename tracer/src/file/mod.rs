@@ -5,9 +5,9 @@
 
 pub mod table;
 
-mod batch;
+pub(crate) mod batch;
 mod column;
-mod write;
+pub(crate) mod write;
 
 mod decode;
 mod message;

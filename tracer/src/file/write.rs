@@ -1,9 +1,10 @@
 //! Writes a trace: rows are gathered here, compressed and written by a thread of its own.
 
 use std::{
+    env,
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -20,12 +21,16 @@ use arrow_ipc::{
 };
 use arrow_schema::{ArrowError, Schema};
 
-use super::{MADE_BY, VERSION, VERSION_KEY, batch::Batch};
+use super::{
+    MADE_BY, VERSION, VERSION_KEY,
+    batch::{Batch, Batches},
+};
 use crate::{
     error::{Error, Result},
     event::Event,
     fact::Fact,
     sink::Sink,
+    time::Time,
     trace::frame::{End, Start, Sums},
 };
 
@@ -40,6 +45,7 @@ pub struct Writer {
     path: PathBuf,
     thread: Option<(SyncSender<RecordBatch>, JoinHandle<io::Result<()>>)>,
     written: Arc<AtomicU64>,
+    events: u64,
 }
 
 impl Writer {
@@ -73,20 +79,20 @@ impl Writer {
             path: path.to_owned(),
             thread: Some((sender, thread)),
             written,
+            events: 0,
         })
+    }
+
+    /// Events so far.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
     }
 
     /// Bytes in the file.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
-    }
-
-    fn send_if_full(&mut self) -> io::Result<()> {
-        if self.batch.is_full() {
-            self.send()?;
-        }
-        Ok(())
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -121,52 +127,39 @@ impl Writer {
     }
 }
 
+impl Batches for Writer {
+    fn at(&mut self, _: Time) -> io::Result<&mut Batch> {
+        if self.batch.is_full() {
+            self.send()?;
+        }
+        Ok(&mut self.batch)
+    }
+}
+
 impl Sink for Writer {
     fn start(&mut self, start: &Start) -> io::Result<()> {
-        self.batch.start(start);
-        for filter in &start.filters {
-            self.batch.filter(start.ts, filter);
-            self.send_if_full()?;
-        }
-        for hook in &start.hooks {
-            self.batch.attached(start.ts, &hook.hook, &hook.rung);
-            self.send_if_full()?;
-        }
+        self.put_start(start)?;
         self.send()
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.batch.event(event);
-        self.send_if_full()
+        self.at(event.ts)?.event(event);
+        self.events += 1;
+        Ok(())
     }
 
     fn fact(&mut self, fact: &Fact) -> io::Result<()> {
-        self.batch.fact(fact);
-        self.send_if_full()
+        self.at(fact.ts)?.fact(fact);
+        Ok(())
     }
 
     fn sums(&mut self, sums: &Sums) -> io::Result<()> {
-        for row in &sums.processes {
-            self.batch.process(sums.ts, row);
-            self.send_if_full()?;
-        }
-        for row in &sums.hooks {
-            self.batch.hook(sums.ts, row);
-            self.send_if_full()?;
-        }
+        self.put_sums(sums)?;
         self.send()
     }
 
     fn end(&mut self, end: &End) -> io::Result<()> {
-        for row in &end.processes {
-            self.batch.process(end.ts, row);
-            self.send_if_full()?;
-        }
-        for row in &end.hooks {
-            self.batch.hook(end.ts, row);
-            self.send_if_full()?;
-        }
-        self.batch.end(end);
+        self.put_end(end)?;
         self.send()?;
         self.close()
     }
@@ -233,10 +226,15 @@ fn broken(path: &Path, error: &io::Error) -> Error {
     Error::from(anyhow::anyhow!("{}: {error}", path.display()))
 }
 
-/// An existing file is removed first and never written into: it may be a link, and its mode another.
-fn create(path: &Path, force: bool) -> Result<File> {
+/// Makes a file that only its owner may read. One that exists is removed first and never written into: it
+/// may be a link, and its mode another. Under sudo the file belongs to who called it.
+///
+/// # Errors
+///
+/// When it exists and `force` is not given, or can't be made.
+pub(crate) fn create(path: &Path, force: bool) -> Result<File> {
     if force && let Ok(found) = fs::symlink_metadata(path) {
-        if !found.is_file() {
+        if !found.is_file() && !found.is_symlink() {
             return Err(Error::usage(
                 format!("{} is not a plain file", path.display()),
                 "--force replaces a file; name another",
@@ -244,7 +242,7 @@ fn create(path: &Path, force: bool) -> Result<File> {
         }
         fs::remove_file(path).map_err(|error| broken(path, &error))?;
     }
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
@@ -255,5 +253,11 @@ fn create(path: &Path, force: bool) -> Result<File> {
                 "name another file, or replace it with --force",
             ),
             _ => broken(path, &error),
-        })
+        })?;
+    let id = |name| env::var(name).ok().and_then(|id| id.parse::<u32>().ok());
+    if let (Some(uid), Some(gid)) = (id("SUDO_UID"), id("SUDO_GID")) {
+        // Without the right to do so it belongs to who made it.
+        let _ = fchown(&file, Some(uid), Some(gid));
+    }
+    Ok(file)
 }

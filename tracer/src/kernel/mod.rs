@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod btf;
 pub mod caps;
+pub mod cgroup;
 pub mod clock;
 pub mod counters;
 pub mod facts;

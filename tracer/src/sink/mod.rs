@@ -4,6 +4,10 @@ pub mod json;
 pub mod lines;
 pub mod summary;
 
+pub mod only;
+pub mod paced;
+pub mod tee;
+
 use std::io;
 
 use crate::{

@@ -2,10 +2,35 @@
 
 use std::io::{self, Write};
 
-use crate::trace::frame::End;
+use super::Sink;
+use crate::{
+    event::Event,
+    trace::frame::{End, Start},
+};
 
 /// Processes that are named.
 const NAMED: usize = 10;
+
+/// Writes the summary when a trace ends.
+pub struct Summary<W>(pub W);
+
+impl<W: Write> Sink for Summary<W> {
+    fn start(&mut self, _: &Start) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn event(&mut self, _: &Event) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end(&mut self, end: &End) -> io::Result<()> {
+        write(&mut self.0, end)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// Writes the summary: events, losses, and the processes with most trouble.
 ///

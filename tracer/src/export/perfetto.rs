@@ -1,0 +1,210 @@
+//! JSON that Perfetto and `chrome://tracing` show: a track group per process, with its connections as
+//! slices, its events as instants, and its totals as counters.
+//!
+//! The format is Chrome's trace events: `ph` is `M` for a name, `b` and `e` for the two ends of a slice,
+//! `i` for an instant, `C` for a counter; times are microseconds from the trace's start.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    error::Result,
+    event::{Detail, Event},
+    file::write,
+    identity::{Identity, Pid},
+    sink::Sink,
+    time::Time,
+    trace::frame::{End, Start, Sums},
+};
+
+/// Above every process id (`PID_MAX_LIMIT` is 4,194,304): what a reused one is moved by.
+const REUSED: u64 = 10_000_000;
+
+/// Writes the trace into a file.
+pub struct Perfetto {
+    out: BufWriter<File>,
+    begun: Time,
+    is_first: bool,
+    /// The track group of each process, by its number and the name that it has been given.
+    tracks: HashMap<Pid, (u64, String)>,
+    /// How many processes have had an id.
+    uses: HashMap<u32, u64>,
+}
+
+impl Perfetto {
+    /// Makes the file.
+    ///
+    /// # Errors
+    ///
+    /// When it exists and `force` is not given, or can't be made.
+    pub fn create(path: &Path, force: bool) -> Result<Self> {
+        Ok(Self {
+            out: BufWriter::with_capacity(64 << 10, write::create(path, force)?),
+            begun: Time::default(),
+            is_first: true,
+            tracks: HashMap::new(),
+            uses: HashMap::new(),
+        })
+    }
+
+    /// Completes the file, also for a trace that has no end.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn finish(mut self) -> io::Result<()> {
+        if self.is_first {
+            self.out.write_all(b"{\"traceEvents\":[")?;
+        }
+        self.out.write_all(b"\n]}\n")?;
+        self.out.flush()
+    }
+
+    fn put(&mut self, event: &Value) -> io::Result<()> {
+        let before = if self.is_first {
+            "{\"traceEvents\":[\n"
+        } else {
+            ",\n"
+        };
+        self.is_first = false;
+        self.out.write_all(before.as_bytes())?;
+        serde_json::to_writer(&mut self.out, event).map_err(Into::into)
+    }
+
+    /// Microseconds from the trace's start.
+    fn us(&self, ts: Time) -> f64 {
+        (ts.0 as f64 - self.begun.0 as f64) / 1e3
+    }
+
+    /// The track group of an owner; 0 is that of what has none.
+    fn track(&mut self, who: Option<&Identity>) -> io::Result<u64> {
+        let id = who.map(Identity::id).unwrap_or_default();
+        let comm = who.map_or("(owner unknown)", |who| &who.comm);
+        let number = match self.tracks.get(&id) {
+            Some((number, name)) if name == comm => return Ok(*number),
+            Some((number, _)) => *number,
+            None => {
+                let uses = self.uses.entry(id.pid).or_default();
+                *uses += 1;
+                u64::from(id.pid) + (*uses - 1) * REUSED
+            }
+        };
+        self.tracks.insert(id, (number, comm.to_owned()));
+        self.put(&json!({
+            "ph": "M", "name": "process_name", "pid": number, "args": {"name": comm},
+        }))?;
+        Ok(number)
+    }
+
+    fn slice(&mut self, slice: &Slice<'_>) -> io::Result<()> {
+        let (pid, id) = (slice.track, slice.id);
+        for (phase, ts) in [("b", slice.from), ("e", slice.to)] {
+            let mut event = json!({
+                "ph": phase, "cat": "connection", "id": id, "pid": pid, "tid": pid,
+                "name": slice.name, "ts": ts,
+            });
+            if phase == "b" {
+                event["args"] = slice.args.clone();
+            }
+            self.put(&event)?;
+        }
+        Ok(())
+    }
+}
+
+struct Slice<'a> {
+    track: u64,
+    id: u64,
+    name: &'a str,
+    from: f64,
+    to: f64,
+    args: Value,
+}
+
+impl Sink for Perfetto {
+    fn start(&mut self, start: &Start) -> io::Result<()> {
+        self.begun = start.ts;
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        let track = self.track(event.owner.as_deref())?;
+        let to = self.us(event.ts);
+        let args = serde_json::to_value(event)?;
+        let id = event.conn_id.unwrap_or_default();
+        match &event.detail {
+            Detail::Connection { duration_us, .. } => {
+                let name = event
+                    .ends
+                    .map_or_else(String::new, |ends| match ends.remote {
+                        Some(remote) => format!("{} -> {remote}", ends.local),
+                        None => ends.local.to_string(),
+                    });
+                self.slice(&Slice {
+                    track,
+                    id,
+                    name: &name,
+                    from: duration_us.map_or(0.0, |us| to - us as f64),
+                    to,
+                    args,
+                })
+            }
+            Detail::State { old, in_old_us, .. } => match in_old_us {
+                Some(us) => self.slice(&Slice {
+                    track,
+                    id,
+                    name: old.name(),
+                    from: to - *us as f64,
+                    to,
+                    args,
+                }),
+                None => Ok(()),
+            },
+            detail => self.put(&json!({
+                "ph": "i", "s": "p", "cat": "event", "pid": track, "tid": track,
+                "name": detail.kind(), "ts": to, "args": args,
+            })),
+        }
+    }
+
+    fn sums(&mut self, sums: &Sums) -> io::Result<()> {
+        let ts = self.us(sums.ts);
+        for row in &sums.processes {
+            let track = self.track(row.who.as_deref())?;
+            let totals = row.totals;
+            for (name, value) in [
+                ("sockets", row.sockets),
+                ("connections", totals.connections),
+                ("connect_failed", totals.connect_failed),
+                ("retransmit_segs", totals.retransmit_segs),
+                ("resets_sent", totals.resets_sent),
+                ("resets_received", totals.resets_received),
+                ("time_wait_overflow", totals.time_wait_overflow),
+                ("fd_exhausted", totals.fd_exhausted),
+            ] {
+                self.put(&json!({
+                    "ph": "C", "pid": track, "name": name, "ts": ts, "args": {"value": value},
+                }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, end: &End) -> io::Result<()> {
+        self.sums(&Sums {
+            ts: end.ts,
+            processes: end.processes.clone(),
+            hooks: Vec::new(),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
