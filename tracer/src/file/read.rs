@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    kernel::counters::HookRow,
     sink::Sink,
     time::Time,
     trace::frame::{End, HookStart, Start, Sums},
@@ -186,6 +187,8 @@ struct Trace {
     start: Option<Start>,
     /// The sums of one moment, until all have come.
     sums: Sums,
+    /// The hooks' books as they were last: they are written when they have changed.
+    hooks: Vec<HookRow>,
     /// Events by kind.
     events: BTreeMap<Cow<'static, str>, u64>,
 }
@@ -321,7 +324,12 @@ impl Trace {
         if self.sums.ts == Time::default() {
             return Ok(());
         }
-        let sums = std::mem::take(&mut self.sums);
+        let mut sums = std::mem::take(&mut self.sums);
+        if sums.hooks.is_empty() {
+            sums.hooks.clone_from(&self.hooks);
+        } else {
+            self.hooks.clone_from(&sums.hooks);
+        }
         sink.sums(&sums).map_err(failed)
     }
 

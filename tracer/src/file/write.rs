@@ -16,7 +16,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use arrow_ipc::{
-    CompressionType,
+    CompressionType, MetadataVersion,
     writer::{IpcWriteOptions, StreamWriter},
 };
 use arrow_schema::{ArrowError, Schema};
@@ -29,6 +29,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     fact::Fact,
+    kernel::counters::HookRow,
     sink::Sink,
     time::Time,
     trace::frame::{End, Start, Sums},
@@ -46,6 +47,8 @@ pub struct Writer {
     thread: Option<(SyncSender<RecordBatch>, JoinHandle<io::Result<()>>)>,
     written: Arc<AtomicU64>,
     events: u64,
+    /// The hooks' books as they were written last.
+    hooks: Vec<HookRow>,
 }
 
 impl Writer {
@@ -80,6 +83,7 @@ impl Writer {
             thread: Some((sender, thread)),
             written,
             events: 0,
+            hooks: Vec::new(),
         })
     }
 
@@ -154,7 +158,12 @@ impl Sink for Writer {
     }
 
     fn sums(&mut self, sums: &Sums) -> io::Result<()> {
-        self.put_sums(sums)?;
+        if self.hooks == sums.hooks {
+            self.put_rows(sums.ts, &sums.processes, &[])?;
+        } else {
+            self.put_sums(sums)?;
+            self.hooks.clone_from(&sums.hooks);
+        }
         self.send()
     }
 
@@ -199,7 +208,9 @@ impl Write for Counted {
 type Stream = StreamWriter<BufWriter<Counted>>;
 
 fn stream(out: Counted, schema: &Schema) -> std::result::Result<Stream, ArrowError> {
-    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))?;
+    // A batch of a quiet second is mostly the buffers of empty columns: they are padded to words only.
+    let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)?
+        .try_with_compression(Some(CompressionType::ZSTD))?;
     let out = BufWriter::with_capacity(256 << 10, out);
     let mut stream = StreamWriter::try_new_with_options(out, schema, options)?;
     stream.flush()?;
