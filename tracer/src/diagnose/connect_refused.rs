@@ -20,6 +20,8 @@ use crate::{
 const FEW: u64 = 3;
 /// Refusals that last less, ns, are a restart.
 const SHORT: u64 = 2_000_000_000;
+/// Failures this close, ms, are one attempt: libraries try each address, or twice at once.
+const BURST_MS: u64 = 20;
 /// A client that tries again within this time, ms, does not back off.
 const NO_BACKOFF_MS: u64 = 250;
 
@@ -107,7 +109,7 @@ fn finding(aggregate: &Aggregate, netns: u32, at: SocketAddr, peer: &Peer) -> Op
     let who = who::who(aggregate, *worst)?;
     let gaps = flows
         .iter()
-        .map(|flow| flow.failures.gaps_ms())
+        .map(|flow| attempts(&flow.failures.gaps_ms()))
         .max_by_key(Vec::len)
         .unwrap_or_default();
     let backoff = BackOff::of(&gaps);
@@ -181,6 +183,20 @@ fn finding(aggregate: &Aggregate, netns: u32, at: SocketAddr, peer: &Peer) -> Op
     Some(finding)
 }
 
+/// The gaps between attempts, ms, from those between failures.
+fn attempts(gaps_ms: &[u64]) -> Vec<u64> {
+    let mut attempts = Vec::new();
+    let mut since = 0;
+    for gap in gaps_ms {
+        since += gap;
+        if since > BURST_MS {
+            attempts.push(since);
+            since = 0;
+        }
+    }
+    attempts
+}
+
 /// How a client waits between attempts, from the gaps between its failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BackOff {
@@ -249,6 +265,7 @@ impl std::fmt::Display for BackOff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnose::synthetic::{Synthetic, process};
 
     #[test]
     fn the_gaps_tell_the_back_off() {
@@ -264,5 +281,72 @@ mod tests {
         assert_eq!(BackOff::of(&[200, 201, 202, 200]), BackOff::None(201));
         assert_eq!(BackOff::of(&[900, 3000, 400, 7000]), BackOff::Unclear);
         assert_eq!(BackOff::of(&[900]), BackOff::Unclear);
+    }
+
+    #[test]
+    fn forty_workers_with_one_dead_backend_are_one_finding() {
+        let mut trace = Synthetic::default();
+        for pid in 1..=40 {
+            let worker = process("app", pid);
+            for at in 0..10 {
+                // The library tries twice at once.
+                trace.refused(at * 500, &worker, "127.0.0.1:6379");
+                trace.refused(at * 500 + 1, &worker, "[::1]:6379");
+            }
+        }
+        let finding = trace.only();
+        assert_eq!(finding.name, "connect-refused");
+        assert_eq!(
+            (finding.about.processes, finding.value("ECONNREFUSED")),
+            (40, "800")
+        );
+        assert_eq!(finding.about.peer.as_deref(), Some("127.0.0.1:6379"));
+        assert!(
+            finding.sentence.contains("every 500 ms"),
+            "{}",
+            finding.sentence
+        );
+    }
+
+    #[test]
+    fn a_client_without_back_off_is_told_so() {
+        let client = process("fluent", 5);
+        let mut trace = Synthetic::default();
+        for at in 0..20 {
+            trace.refused(at * 200, &client, "10.0.0.2:24224");
+        }
+        assert!(trace.only().advises(&["fluent wait longer", "200 ms"]));
+    }
+
+    #[test]
+    fn a_scan_and_a_restart_are_silent() {
+        let scanner = process("nmap", 5);
+        let mut scan = Synthetic::default();
+        for port in 1..1_000 {
+            scan.refused(port * 3, &scanner, &format!("10.0.0.2:{port}"));
+        }
+        assert!(scan.names().is_empty());
+        let client = process("app", 6);
+        let mut restart = Synthetic::default();
+        for at in 0..50 {
+            restart.refused(at * 20, &client, "10.0.0.2:80");
+        }
+        for at in 60..500 {
+            restart.served(at * 20, &client, "10.0.0.2:80");
+        }
+        assert!(restart.names().is_empty());
+    }
+
+    #[test]
+    fn restarts_one_after_the_other_do_not_add_up() {
+        let client = process("app", 6);
+        let mut trace = Synthetic::default();
+        for round in 0..5 {
+            for at in 0..5 {
+                trace.refused(round * 10_000 + at * 100, &client, "10.0.0.2:80");
+            }
+            trace.served(round * 10_000 + 5_000, &client, "10.0.0.2:80");
+        }
+        assert!(trace.names().is_empty());
     }
 }

@@ -86,3 +86,63 @@ fn by_other(group: &fd_limit::Exhausted, origin: &Who) -> Vec<String> {
         "Raise RLIMIT_NOFILE (now {soft}:{hard}) to {enough} {place}, and restart both: a limit is inherited when a process is started."
     )]
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        diagnose::synthetic::{Synthetic, process},
+        fact::{Subject, name},
+    };
+
+    const EMFILE: i32 = 24;
+
+    #[test]
+    fn supervisord_is_named_with_its_knob() {
+        let (app, supervisord) = (process("python3", 3), process("supervisord", 2));
+        let shell = process("bash", 1);
+        let mut trace = Synthetic::default();
+        trace.limits(&app, 200, 4096, Some(&supervisord));
+        trace
+            .limits(&supervisord, 200, 4096, Some(&shell))
+            .limits(&shell, 64, 4096, None);
+        trace.fact(0, Subject::Process(supervisord.id()), name::MINFDS, 200);
+        trace.descriptors(10, &app, "socket", EMFILE, 1_000, 200, 200);
+        let finding = trace.only();
+        assert_eq!(finding.name, "fd-limit-inherited");
+        assert!(
+            finding.sentence.contains("from supervisord[2]"),
+            "{}",
+            finding.sentence
+        );
+        assert_eq!(finding.value("minfds"), "200");
+        assert!(
+            finding.remedy[0].contains("`minfds=65536` (now 200)"),
+            "{:#?}",
+            finding.remedy
+        );
+        assert!(finding.advises(&["hard limit is 4096", "LimitNOFILE="]));
+    }
+
+    #[test]
+    fn limits_that_everybody_has_come_from_nobody() {
+        let (app, shell, init) = (process("app", 3), process("bash", 2), process("init", 1));
+        let mut trace = Synthetic::default();
+        trace
+            .limits(&app, 1024, 4096, Some(&shell))
+            .limits(&shell, 1024, 4096, Some(&init));
+        trace.limits(&init, 1024, 4096, None);
+        trace.descriptors(10, &app, "socket", EMFILE, 10, 1024, 1024);
+        assert_eq!(trace.names(), ["fd-limit"]);
+    }
+
+    #[test]
+    fn a_limit_of_its_own_is_not_inherited() {
+        let (app, supervisord) = (process("python3", 3), process("supervisord", 2));
+        let mut trace = Synthetic::default();
+        trace
+            .limits(&app, 24, 24, Some(&supervisord))
+            .limits(&supervisord, 1024, 4096, None);
+        trace.descriptors(10, &app, "socket", EMFILE, 10, 24, 24);
+        assert_eq!(trace.names(), ["fd-limit"]);
+    }
+}

@@ -8,13 +8,26 @@ pub mod report;
 mod who;
 
 mod give_up;
+mod listener;
 mod stalled;
 
+mod accept_queue_overflow;
 mod connect_refused;
 mod fd_limit;
 mod fd_limit_inherited;
+mod half_open_risk;
+mod inotify_instances;
+mod local_firewall_drop;
+mod packet_loss;
+mod peer_restarted;
 mod peer_vanished;
+mod ports_exhausted;
+mod syn_queue_overflow;
 mod time_wait_overflow;
+mod zero_window;
+
+#[cfg(test)]
+mod synthetic;
 
 use std::net::SocketAddr;
 
@@ -36,12 +49,21 @@ trait Rule: Sync {
 }
 
 /// All rules. `docs/findings/` has a page for each, and a test compares them.
-static RULES: [&dyn Rule; 5] = [
+static RULES: [&dyn Rule; 14] = [
     &fd_limit::FdLimit,
     &fd_limit_inherited::FdLimitInherited,
+    &inotify_instances::InotifyInstances,
     &connect_refused::ConnectRefused,
-    &time_wait_overflow::TimeWaitOverflow,
+    &ports_exhausted::PortsExhausted,
+    &accept_queue_overflow::AcceptQueueOverflow,
+    &syn_queue_overflow::SynQueueOverflow,
     &peer_vanished::PeerVanished,
+    &peer_restarted::PeerRestarted,
+    &zero_window::ZeroWindow,
+    &packet_loss::PacketLoss,
+    &local_firewall_drop::LocalFirewallDrop,
+    &time_wait_overflow::TimeWaitOverflow,
+    &half_open_risk::HalfOpenRisk,
 ];
 
 /// What is wrong in a trace, the worst first.

@@ -161,3 +161,228 @@ fn seconds(time: &str) -> String {
         .next()
         .map_or_else(String::new, |time| format!("{time}Z"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use tracer_common::{
+        conn::OwnerSource,
+        record::{Cause, End},
+    };
+
+    use crate::{
+        diagnose::synthetic::{NETNS, Synthetic, ends, process},
+        event::{Detail, Direction, Ends},
+        fact::{Subject, name},
+        identity::Identity,
+    };
+
+    fn conn() -> (u64, Ends) {
+        (1, ends("10.0.0.1:40000", "10.0.0.2:6379"))
+    }
+
+    /// A probe, then timeouts of 204 ms that double, as they were seen.
+    fn vanish(trace: &mut Synthetic, who: &Rc<Identity>, conn: (u64, Ends), timeouts: usize) {
+        trace.retransmit(0, who, conn, Cause::Tlp, 77, 0, 204);
+        let seen = [
+            (207, 204),
+            (628, 408),
+            (1_459, 816),
+            (3_124, 1_632),
+            (6_483, 3_264),
+        ];
+        for (backoff, (at, rto)) in (0..).zip(seen).take(timeouts) {
+            trace.retransmit(at, who, conn, Cause::Rto, 77, backoff, rto);
+        }
+    }
+
+    #[test]
+    fn it_says_when_the_kernel_gives_up() {
+        let redis = process("redis-server", 812);
+        let mut trace = Synthetic::default();
+        trace.namespace(0, "net.ipv4.tcp_retries2", 5);
+        vanish(&mut trace, &redis, conn(), 5);
+        trace.until(7_000);
+        let finding = trace.only();
+        assert_eq!(finding.name, "peer-vanished");
+        // Seen: ETIMEDOUT 13.0 s after the first timeout.
+        assert_eq!(
+            finding.value("gives_up_at"),
+            Synthetic::time(6_483 + 6_528).to_string()
+        );
+        assert_eq!(finding.value("net.ipv4.tcp_retries2"), "5");
+        assert!(
+            finding.remedy[0].contains("application"),
+            "{:#?}",
+            finding.remedy
+        );
+        assert!(finding.remedy[1].contains("TCP_USER_TIMEOUT"));
+        assert!(finding.remedy[2].contains("tcp_retries2") && finding.remedy[2].contains("now 5"));
+        assert!(finding.advises(&["Keepalive is no remedy"]));
+    }
+
+    #[test]
+    fn forty_workers_of_a_peer_are_one_finding() {
+        let mut trace = Synthetic::default();
+        for pid in 1..=40_u32 {
+            let local = format!("10.0.0.1:{}", 40_000 + pid);
+            vanish(
+                &mut trace,
+                &process("app", pid),
+                (pid.into(), ends(&local, "10.0.0.2:6379")),
+                4,
+            );
+        }
+        let finding = trace.only();
+        assert_eq!(
+            (finding.about.processes, finding.value("connections")),
+            (40, "40")
+        );
+    }
+
+    #[test]
+    fn what_has_ended_is_told_as_the_past() {
+        let redis = process("redis-server", 812);
+        let mut trace = Synthetic::default();
+        vanish(&mut trace, &redis, conn(), 5);
+        trace
+            .ended(13_000, &redis, conn(), End::TimedOut, Some(110), None)
+            .until(60_000);
+        let finding = trace.only();
+        assert!(
+            finding.sentence.contains("gave up with ETIMEDOUT"),
+            "{}",
+            finding.sentence
+        );
+        assert_eq!(
+            finding.value("gave_up_at"),
+            Synthetic::time(13_000).to_string()
+        );
+    }
+
+    #[test]
+    fn a_stall_is_found_in_the_sockets_state_alone() {
+        let redis = process("redis-server", 812);
+        let subject = Subject::Connection {
+            netns: NETNS,
+            ends: conn().1,
+        };
+        let mut trace = Synthetic::default();
+        trace.limits(&redis, 1024, 4096, None);
+        trace.text(0, subject, name::STATE, "ESTABLISHED").text(
+            0,
+            subject,
+            name::TIMER,
+            "retransmit",
+        );
+        for (name, value) in [
+            (name::EXPIRES_MS, 3_392),
+            (name::RETRANSMITS, 5),
+            (name::BACKOFF, 5),
+            (name::RTO_US, 6_528_000),
+            (name::UNACKED, 1),
+            (name::CONNECTION_PID, 812),
+            (name::CONNECTION_PID_START, redis.start.0 as i64),
+        ] {
+            trace.fact(0, subject, name, value);
+        }
+        trace.namespace(0, "net.ipv4.tcp_retries2", 5);
+        let finding = trace.only();
+        assert!(
+            finding.sentence.contains("redis-server[812]"),
+            "{}",
+            finding.sentence
+        );
+        assert_eq!(
+            finding.value("gives_up_at"),
+            Synthetic::time(3_392).to_string()
+        );
+        // The timers before were 408, 816, 1632, 3264 ms, and 3136 ms of this one are over.
+        assert_eq!(
+            finding.first,
+            Synthetic::time(0)
+                .0
+                .checked_sub(9_256_000_000)
+                .map(crate::time::Time)
+                .unwrap()
+        );
+    }
+
+    #[test]
+    fn its_look_alikes_are_not_it() {
+        let redis = process("redis-server", 812);
+        let mut answered = Synthetic::default();
+        vanish(&mut answered, &redis, conn(), 5);
+        answered.reset(9_000, &redis, conn(), Direction::Received);
+        answered.ended(9_000, &redis, conn(), End::ResetRemote, Some(104), None);
+        assert!(!answered.names().contains(&"peer-vanished"));
+
+        let mut recovered = Synthetic::default();
+        vanish(&mut recovered, &redis, conn(), 5);
+        recovered.until(60_000);
+        assert!(
+            recovered.names().is_empty(),
+            "the next timeout is long overdue"
+        );
+
+        let mut lossy = Synthetic::default();
+        vanish(&mut lossy, &redis, conn(), 2);
+        assert!(lossy.names().is_empty(), "two timeouts");
+
+        let mut unplugged = Synthetic::default();
+        vanish(&mut unplugged, &redis, conn(), 5);
+        let subject = Subject::Connection {
+            netns: NETNS,
+            ends: conn().1,
+        };
+        unplugged.fact(6_500, subject, name::NEIGHBOUR, 0);
+        assert!(
+            unplugged.names().is_empty(),
+            "the neighbour does not answer"
+        );
+
+        let mut filtered = Synthetic::default();
+        vanish(&mut filtered, &redis, conn(), 4);
+        let detail = Detail::Retransmit {
+            cause: Cause::Rto,
+            segs: 1,
+            seq: 77,
+            backoff: 4,
+            rto_us: Some(3_264_000),
+            srtt_us: None,
+            unacked_bytes: 34,
+            notsent_bytes: 0,
+            err: -libc::EPERM,
+        };
+        filtered.event(6_483, &redis, Some(conn()), OwnerSource::Connect, detail);
+        assert!(
+            !filtered.names().contains(&"peer-vanished"),
+            "it never left"
+        );
+    }
+
+    #[test]
+    fn a_user_timeout_decides_before_the_retries() {
+        let talker = process("python3", 5);
+        let subject = Subject::Connection {
+            netns: NETNS,
+            ends: conn().1,
+        };
+        let mut trace = Synthetic::default();
+        vanish(&mut trace, &talker, conn(), 4);
+        trace
+            .fact(3_200, subject, name::USER_TIMEOUT_MS, 8_000)
+            .fact(3_200, subject, name::RETRANSMITS, 4);
+        let finding = trace.only();
+        assert_eq!(
+            finding.value("gives_up_at"),
+            Synthetic::time(207 + 8_000).to_string()
+        );
+        assert!(
+            finding.sentence.contains("by TCP_USER_TIMEOUT = 8000 ms"),
+            "{}",
+            finding.sentence
+        );
+    }
+}

@@ -139,3 +139,59 @@ fn finding(aggregate: &Aggregate, netns: u32, sum: &InNamespace) -> Option<Findi
     ];
     Some(finding)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{IN_TABLE, MAX, OVERFLOW};
+    use crate::diagnose::{
+        Severity,
+        synthetic::{Synthetic, process},
+    };
+
+    #[test]
+    fn it_is_a_notice_and_blames_nothing_on_the_table() {
+        let mut trace = Synthetic::default();
+        trace
+            .namespace(0, MAX, 100)
+            .namespace(0, OVERFLOW, 5)
+            .namespace(900, OVERFLOW, 906);
+        trace.overflow(10, &process("python3", 7), 901);
+        let finding = trace.only();
+        assert_eq!(
+            (finding.name, finding.severity),
+            ("time-wait-overflow", Severity::Notice)
+        );
+        assert_eq!(finding.value("time_wait_overflow"), "901");
+        assert_eq!(finding.value(MAX), "100");
+        assert!(
+            finding.sentence.contains("901 sockets of python3[7]"),
+            "{}",
+            finding.sentence
+        );
+        assert!(finding.advises(&["net.ipv4.tcp_max_tw_buckets", "262144", "now 100"]));
+        assert!(finding.advises(&["holds no descriptor", "tcp_tw_recycle"]));
+    }
+
+    #[test]
+    fn a_dead_backend_is_a_finding_of_its_own() {
+        let haproxy = process("haproxy", 9);
+        let mut trace = Synthetic::default();
+        trace.overflow(10, &haproxy, 116);
+        for at in 0..60 {
+            trace.refused(at * 50, &haproxy, "127.0.0.1:6379");
+        }
+        assert_eq!(trace.names(), ["connect-refused", "time-wait-overflow"]);
+    }
+
+    #[test]
+    fn a_table_found_full_counts_if_it_has_overflowed() {
+        let mut trace = Synthetic::default();
+        trace
+            .namespace(0, MAX, 100)
+            .namespace(0, IN_TABLE, 100)
+            .namespace(0, OVERFLOW, 0);
+        assert!(trace.names().is_empty());
+        trace.namespace(10, OVERFLOW, 3);
+        assert_eq!(trace.names(), ["time-wait-overflow"]);
+    }
+}

@@ -50,6 +50,8 @@ names! {
         NR_OPEN = "fs.nr_open",
         /// the most inotify instances of a user
         INOTIFY_MAX = "fs.inotify.max_user_instances",
+        /// inode number of the user namespace that tcptrace runs in
+        OWN_USER_NAMESPACE = "user_namespace",
     }
     Namespace {
         /// sysctls of TCP in the namespace, by their names
@@ -64,8 +66,8 @@ names! {
         TCP_EXT = "TcpExt.*",
         /// as above, in `/proc/net/snmp`: packets of any protocol that did not go out or come in
         IP = "Ip.*",
-        /// requests that wait for the third part of a handshake
-        SYN_RECV = "syn_recv",
+        /// packets of TCP that the kernel dropped while loss was looked into, by the kernel's reason
+        DROP = "drop.*",
     }
     Process {
         /// its name
@@ -92,6 +94,8 @@ names! {
         FDS_INOTIFY = "fds.inotify",
         /// inotify instances of all processes of its user
         INOTIFY_OF_USER = "inotify_instances_of_user",
+        /// inode number of its user namespace
+        USER_NAMESPACE = "user_namespace",
         /// `minfds` in the configuration file of a supervisord
         MINFDS = "minfds",
     }
@@ -100,6 +104,10 @@ names! {
         BACKLOG = "backlog",
         /// how many may wait
         BACKLOG_MAX = "backlog_max",
+        /// connections that waited when its queue was found full
+        BACKLOG_FULL = "backlog_full",
+        /// half-open requests, which wait for the third part of a handshake, when it turned some away
+        SYN_RECV = "syn_recv",
         /// process that holds it
         LISTENER_PID = "pid",
         /// when that process started, ns since 1970

@@ -5,7 +5,7 @@ use std::fs;
 use super::tell::Tell;
 use crate::{
     fact::{Subject, name},
-    kernel::clock,
+    kernel::{clock, netns},
 };
 
 /// Tells its limits, and how many files it has open.
@@ -13,6 +13,9 @@ pub(super) fn tell(tell: &mut Tell) {
     if let Some(us) = clock::us_per_jiffy() {
         tell.number(Subject::Machine, name::HZ, (1e6 / us).round() as i64);
     }
+    // Namespace numbers have 32 bits, as for network namespaces.
+    let own = netns::inode("/proc/self/ns/user".as_ref()).ok();
+    tell.maybe(Subject::Machine, name::OWN_USER_NAMESPACE, own);
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     // `fs/file_table.c: proc_nr_files`: open, free (always 0), maximum.
     let file_nr = read("/proc/sys/fs/file-nr");

@@ -52,6 +52,8 @@ pub struct Collector {
     places: BTreeMap<u32, Place>,
     searched: Option<Instant>,
     ticks: u64,
+    /// The network namespace that this process is in.
+    own: Option<u32>,
     /// Namespaces with events since the last tick.
     busy: BTreeSet<u32>,
     /// Processes that ran out of descriptors since the last tick.
@@ -73,6 +75,7 @@ impl Collector {
             places: BTreeMap::new(),
             searched: None,
             ticks: 0,
+            own: netns::inode("/proc/self/ns/net".as_ref()).ok(),
             busy: BTreeSet::new(),
             troubled: BTreeSet::new(),
             looked_at: looked_at::Told::new(),
@@ -165,7 +168,9 @@ impl Collector {
             self.search();
         }
         let mut busy = std::mem::take(&mut self.busy);
+        // What happens in those is asked for: a queue that overflows for far clients makes no event.
         busy.extend(&self.filters.netns);
+        busy.extend(self.own);
         for netns in busy.iter().take(BUSY) {
             self.look(*netns);
         }
@@ -225,9 +230,13 @@ impl Collector {
         let grown = namespace::tell_counters(&mut self.tell, place);
         if grown.listen {
             namespace::tell_sysctls(&mut self.tell, place);
-            let sockets = socket::listeners(place, &self.filters);
+            let (sockets, half_open) = socket::listeners(place, &self.filters);
             let holders = self.processes.holders(&sockets);
             socket::tell_all(&mut self.tell, &sockets, &holders);
+            socket::tell_half_open(&mut self.tell, &sockets, &half_open);
+            for pid in holders.values() {
+                self.processes.tell(&mut self.tell, *pid);
+            }
         }
         if grown.probes {
             let sockets = socket::snapshot(place, &self.filters);

@@ -205,6 +205,8 @@ impl Processes {
             && inotify_is_full(&process, links.len() as u64)
         {
             tell.number(subject, name::INOTIFY_OF_USER, inotify_of(uid));
+            let user = netns::inode(format!("/proc/{}/ns/user", pid.pid).as_ref()).ok();
+            tell.maybe(subject, name::USER_NAMESPACE, user);
         }
         self.tell_parents(tell, pid);
     }

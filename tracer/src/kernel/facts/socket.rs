@@ -32,9 +32,39 @@ pub(super) fn snapshot(place: &Place, filters: &Filters) -> Vec<(u32, Socket)> {
     sockets(place, filters, &states)
 }
 
-/// The listeners of a namespace.
-pub(super) fn listeners(place: &Place, filters: &Filters) -> Vec<(u32, Socket)> {
-    sockets(place, filters, &(StateFlags::LISTEN | StateFlags::SYN_RECV))
+/// The listeners of a namespace, one of which turns connections away, and how many half-open requests wait
+/// at each port.
+pub(super) fn listeners(
+    place: &Place,
+    filters: &Filters,
+) -> (Vec<(u32, Socket)>, HashMap<u16, u64>) {
+    let half_open = place.inside(|| {
+        let mut by_port = HashMap::new();
+        inet_diag::list(&StateFlags::SYN_RECV, |socket| {
+            *by_port.entry(socket.ends.local.port()).or_default() += 1;
+        })
+        .ok()?;
+        Some(by_port)
+    });
+    let listeners = sockets(place, filters, &StateFlags::LISTEN);
+    (listeners, half_open.unwrap_or_default())
+}
+
+/// Tells how many half-open requests listeners have.
+pub(super) fn tell_half_open(
+    tell: &mut Tell,
+    listeners: &[(u32, Socket)],
+    by_port: &HashMap<u16, u64>,
+) {
+    for (netns, socket) in listeners {
+        let local = socket.ends.local;
+        let count = by_port.get(&local.port()).copied().unwrap_or(0);
+        let subject = Subject::Listener {
+            netns: *netns,
+            local,
+        };
+        tell.number(subject, name::SYN_RECV, count);
+    }
 }
 
 fn sockets(place: &Place, filters: &Filters, states: &StateFlags) -> Vec<(u32, Socket)> {
@@ -119,6 +149,10 @@ pub(super) fn tell_all(tell: &mut Tell, sockets: &[(u32, Socket)], holders: &Has
             };
             tell.number(subject, name::BACKLOG, socket.recv_queue);
             tell.number(subject, name::BACKLOG_MAX, socket.send_queue);
+            // `include/net/sock.h: sk_acceptq_is_full`
+            if socket.recv_queue > socket.send_queue {
+                tell.number(subject, name::BACKLOG_FULL, socket.recv_queue);
+            }
             tell_holder(tell, subject, holder);
         } else {
             tell_connection(tell, *netns, socket, holder);

@@ -1,0 +1,169 @@
+//! `half-open-risk`: connections that would outlive their peer and never notice.
+
+use std::collections::BTreeMap;
+
+use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
+use crate::{
+    aggregate::Aggregate,
+    fact::{Subject, name},
+    identity::Pid,
+};
+
+/// The sysctl. With keepalive a connection that is idle for so long would be asked: one that is idle for
+/// longer, and is not asked, is what this is about.
+const KEEPALIVE_TIME: &str = "net.ipv4.tcp_keepalive_time";
+
+pub(super) struct HalfOpenRisk;
+
+impl Rule for HalfOpenRisk {
+    fn name(&self) -> &'static str {
+        "half-open-risk"
+    }
+
+    fn page(&self) -> &'static str {
+        "docs/findings/half-open-risk.md"
+    }
+
+    fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
+        let mut processes: BTreeMap<(u32, Pid), Vec<Subject>> = BTreeMap::new();
+        for subject in aggregate.facts.subjects() {
+            if let Subject::Connection { netns, ends } = *subject
+                && ends
+                    .remote
+                    .is_some_and(|remote| remote.ip() != ends.local.ip())
+                && is_unguarded(aggregate, netns, subject)
+                && let Some(pid) = who::holder(aggregate, subject)
+            {
+                processes.entry((netns, pid)).or_default().push(*subject);
+            }
+        }
+        processes
+            .into_iter()
+            .filter_map(|((netns, pid), all)| finding(aggregate, netns, pid, &all))
+            .collect()
+    }
+}
+
+fn idle_ms(aggregate: &Aggregate, subject: &Subject) -> Option<i64> {
+    let number = |name| aggregate.facts.number(subject, name);
+    Some(number(name::LAST_DATA_SENT_MS)?.min(number(name::LAST_DATA_RECV_MS)?))
+}
+
+fn is_unguarded(aggregate: &Aggregate, netns: u32, subject: &Subject) -> bool {
+    let facts = &aggregate.facts;
+    let idle = idle_ms(aggregate, subject).unwrap_or(0);
+    let enough = facts.number(&Subject::Namespace(netns), KEEPALIVE_TIME);
+    facts.text(subject, name::STATE) == Some("ESTABLISHED")
+        && facts.text(subject, name::TIMER) == Some("none")
+        && facts.number(subject, name::UNACKED) == Some(0)
+        && facts.number(subject, name::SEND_QUEUE) == Some(0)
+        && enough.is_some_and(|seconds| idle >= seconds.saturating_mul(1_000))
+}
+
+fn finding(aggregate: &Aggregate, netns: u32, pid: Pid, all: &[Subject]) -> Option<Finding> {
+    let facts = &aggregate.facts;
+    let longest = all
+        .iter()
+        .max_by_key(|subject| idle_ms(aggregate, subject))?;
+    let Subject::Connection { ends, .. } = *longest else {
+        return None;
+    };
+    let read = facts.get(longest, name::TIMER)?;
+    let who = who::who(aggregate, pid)?;
+    let idle = idle_ms(aggregate, longest)?.unsigned_abs();
+    let peer = ends.remote?;
+    let sentence = format!(
+        "{who} has {} idle for up to {} without keepalive, such as {} to {peer}: should the peer vanish, nothing will ever tell, unless the application has a timeout of its own.",
+        phrase::count(
+            all.len() as u64,
+            "connection that is",
+            "connections that are"
+        ),
+        phrase::duration(idle * 1_000_000),
+        ends.local,
+    );
+    let about = About {
+        process: Some(who),
+        processes: 1,
+        peer: Some(peer.to_string()),
+        netns: Some(netns),
+        ..About::default()
+    };
+    let mut finding = Finding::new(Severity::Notice, read.first.0, read.last.0, sentence, about);
+    let mut add = |name: &str, value: String, source: &str| {
+        finding.evidence.push(Evidence::new(name, value, source));
+    };
+    add("connections", all.len().to_string(), "sock_diag");
+    add(name::TIMER, "none".to_owned(), "sock_diag");
+    for name in [name::LAST_DATA_SENT_MS, name::LAST_DATA_RECV_MS] {
+        if let Some(value) = facts.number(longest, name) {
+            add(name, value.to_string(), "sock_diag");
+        }
+    }
+    let seconds = facts.number(&Subject::Namespace(netns), KEEPALIVE_TIME)?;
+    add(
+        KEEPALIVE_TIME,
+        seconds.to_string(),
+        "sysctl of the namespace",
+    );
+    finding.remedy = vec![
+        "Set SO_KEEPALIVE on the socket (most programs have an option for it), with TCP_KEEPIDLE of a minute or so, or give the protocol a heartbeat.".to_owned(),
+        format!("`{KEEPALIVE_TIME}` (now {seconds}) is only the default for sockets that have SO_KEEPALIVE: lowering it does nothing for these."),
+        "TCP_USER_TIMEOUT does not help either: it counts data that is not acknowledged, and an idle connection has none.".to_owned(),
+    ];
+    Some(finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::synthetic::{NETNS, Synthetic, ends, process};
+
+    fn idle(ms: i64, timer: &str, remote: &str) -> Synthetic {
+        let app = process("app", 5);
+        let subject = Subject::Connection {
+            netns: NETNS,
+            ends: ends("10.0.0.1:40000", remote),
+        };
+        let mut trace = Synthetic::default();
+        trace
+            .limits(&app, 1024, 4096, None)
+            .namespace(0, KEEPALIVE_TIME, 7_200);
+        trace
+            .text(0, subject, name::STATE, "ESTABLISHED")
+            .text(0, subject, name::TIMER, timer);
+        for (name, value) in [
+            (name::UNACKED, 0),
+            (name::SEND_QUEUE, 0),
+            (name::LAST_DATA_SENT_MS, ms),
+            (name::LAST_DATA_RECV_MS, ms + 5),
+            (name::CONNECTION_PID, 5),
+            (name::CONNECTION_PID_START, app.start.0 as i64),
+        ] {
+            trace.fact(0, subject, name, value);
+        }
+        trace
+    }
+
+    #[test]
+    fn long_idle_without_keepalive_is_a_risk() {
+        let finding = idle(7_200_000, "none", "10.0.0.2:5432").only();
+        assert_eq!(
+            (finding.name, finding.severity),
+            ("half-open-risk", Severity::Notice)
+        );
+        assert!(finding.advises(&["SO_KEEPALIVE", "TCP_KEEPIDLE"]));
+        assert!(finding.advises(&["tcp_keepalive_time` (now 7200)", "does nothing for these"]));
+    }
+
+    #[test]
+    fn keepalive_a_short_pause_or_the_same_host_is_none() {
+        assert!(
+            idle(7_200_000, "keepalive", "10.0.0.2:5432")
+                .names()
+                .is_empty()
+        );
+        assert!(idle(7_199_000, "none", "10.0.0.2:5432").names().is_empty());
+        assert!(idle(7_200_000, "none", "10.0.0.1:5432").names().is_empty());
+    }
+}

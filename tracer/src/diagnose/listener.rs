@@ -1,0 +1,68 @@
+//! Listeners as facts tell them.
+
+use std::net::SocketAddr;
+
+use super::who;
+use crate::{
+    aggregate::Aggregate,
+    fact::{Known, Subject, name},
+    identity::Pid,
+};
+
+/// A listener.
+pub(super) struct Listener<'a> {
+    aggregate: &'a Aggregate,
+    subject: Subject,
+    pub(super) local: SocketAddr,
+}
+
+/// The listeners of a namespace.
+pub(super) fn of_namespace(aggregate: &Aggregate, wanted: u32) -> Vec<Listener<'_>> {
+    let mut listeners: Vec<_> = aggregate
+        .facts
+        .subjects()
+        .filter_map(|subject| match *subject {
+            Subject::Listener { netns, local } if netns == wanted => Some(Listener {
+                aggregate,
+                subject: *subject,
+                local,
+            }),
+            _ => None,
+        })
+        .collect();
+    listeners.sort_by_key(|listener| listener.local);
+    listeners
+}
+
+/// The namespaces that facts tell something about.
+pub(super) fn namespaces(aggregate: &Aggregate) -> Vec<u32> {
+    let mut all: Vec<u32> = aggregate
+        .facts
+        .subjects()
+        .filter_map(|subject| match subject {
+            Subject::Namespace(netns) => Some(*netns),
+            _ => None,
+        })
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+impl Listener<'_> {
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        self.aggregate
+            .facts
+            .number(&self.subject, name)?
+            .try_into()
+            .ok()
+    }
+
+    /// What was last read when its queue was full.
+    pub(super) fn full(&self) -> Option<&Known> {
+        self.aggregate.facts.get(&self.subject, name::BACKLOG_FULL)
+    }
+
+    pub(super) fn holder(&self) -> Option<Pid> {
+        who::holder(self.aggregate, &self.subject)
+    }
+}

@@ -1,0 +1,147 @@
+//! `peer-restarted`: the peer was away, came back, and knows nothing of the connection.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use tracer_common::record::End;
+
+use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
+use crate::aggregate::{Aggregate, Connection};
+
+/// Timeouts before the reset: one can be a lost segment.
+const TIMEOUTS: u32 = 2;
+
+pub(super) struct PeerRestarted;
+
+impl Rule for PeerRestarted {
+    fn name(&self) -> &'static str {
+        "peer-restarted"
+    }
+
+    fn page(&self) -> &'static str {
+        "docs/findings/peer-restarted.md"
+    }
+
+    fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
+        let mut peers: BTreeMap<(u32, IpAddr), Vec<&Connection>> = BTreeMap::new();
+        for connection in aggregate.connections.iter() {
+            let is_reset = matches!(connection.end, Some((End::ResetRemote, _)));
+            let was_away = connection
+                .stall
+                .is_some_and(|stall| stall.timeouts >= TIMEOUTS);
+            if is_reset
+                && was_away
+                && let Some(netns) = connection.netns
+                && let Some(remote) = connection.ends.and_then(|ends| ends.remote)
+            {
+                peers
+                    .entry((netns, remote.ip()))
+                    .or_default()
+                    .push(connection);
+            }
+        }
+        peers
+            .into_iter()
+            .filter_map(|((netns, ip), all)| finding(aggregate, netns, ip, &all))
+            .collect()
+    }
+}
+
+fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, all: &[&Connection]) -> Option<Finding> {
+    let worst = all
+        .iter()
+        .max_by_key(|one| one.stall.map(|stall| stall.timeouts))?;
+    let stall = worst.stall?;
+    let processes: BTreeSet<_> = all
+        .iter()
+        .filter_map(|one| one.owner.as_ref())
+        .map(|who| who.id())
+        .collect();
+    let who = worst
+        .owner
+        .as_ref()
+        .and_then(|who| who::who(aggregate, who.id()));
+    let name = who
+        .as_ref()
+        .map_or_else(|| "nobody known".to_owned(), ToString::to_string);
+    let away = worst.last.since(stall.first);
+    let peer = worst.ends?.remote?;
+    let sentence = format!(
+        "{peer} was away for some {} and came back without its connections: it answered data of {} that was sent again with a reset ({}).",
+        phrase::duration(away),
+        phrase::and_more(&name, processes.len()),
+        phrase::count(all.len() as u64, "connection", "connections"),
+    );
+    let first = all
+        .iter()
+        .filter_map(|one| one.stall)
+        .map(|stall| stall.first)
+        .min()?;
+    let last = all.iter().map(|one| one.last).max()?;
+    let about = About {
+        process: who,
+        processes: processes.len(),
+        peer: Some(peer.to_string()),
+        netns: Some(netns),
+        ..About::default()
+    };
+    let mut finding = Finding::new(Severity::Warning, first, last, sentence, about);
+    let resets: u32 = all.iter().map(|one| one.resets_received).sum();
+    for (name, value, source) in [
+        (
+            "timeouts of the same data",
+            stall.timeouts.to_string(),
+            "event retransmit",
+        ),
+        ("resets received", resets.to_string(), "event reset"),
+        ("connections", all.len().to_string(), "event connection"),
+    ] {
+        finding.evidence.push(Evidence::new(name, value, source));
+    }
+    finding.remedy = vec![
+        format!("See why {ip} was away: its host was restarted, it failed over to another, or a firewall or load balancer between lost its table of connections."),
+        "Have the application connect anew after ECONNRESET, and repeat what is safe to repeat.".to_owned(),
+        "Notice it sooner: a timeout in the application's protocol, or TCP_USER_TIMEOUT. Nothing is to be set in this kernel: the reset is right.".to_owned(),
+    ];
+    Some(finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::record::{Cause, End};
+
+    use crate::{
+        diagnose::synthetic::{Synthetic, ends, process},
+        event::Direction,
+    };
+
+    fn away(timeouts: u32) -> Synthetic {
+        let (redis, conn) = (
+            process("redis-server", 7),
+            (1, ends("10.0.0.1:40000", "10.0.0.2:6379")),
+        );
+        let mut trace = Synthetic::default();
+        for (backoff, at) in (0..timeouts as u8).zip([200, 600, 1_400, 3_000]) {
+            trace.retransmit(at, &redis, conn, Cause::Rto, 77, backoff, 200 << backoff);
+        }
+        trace.reset(3_001, &redis, conn, Direction::Received);
+        trace.ended(3_001, &redis, conn, End::ResetRemote, Some(104), None);
+        trace
+    }
+
+    #[test]
+    fn a_reset_that_answers_a_retransmit_is_a_restart() {
+        let finding = away(4).only();
+        assert_eq!(finding.name, "peer-restarted");
+        assert_eq!(finding.value("timeouts of the same data"), "4");
+        assert_eq!(finding.about.peer.as_deref(), Some("10.0.0.2:6379"));
+    }
+
+    #[test]
+    fn a_plain_reset_is_none() {
+        assert!(away(0).names().is_empty());
+        assert!(away(1).names().is_empty());
+    }
+}
