@@ -3,6 +3,7 @@
 mod bench;
 mod lint;
 mod picture;
+mod page;
 mod process;
 mod setup;
 mod soak;

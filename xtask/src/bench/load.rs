@@ -36,6 +36,9 @@ pub(crate) const fn load(name: &'static str, unit: &'static str, about: &'static
     }
 }
 
+/// For 100,000 connections with both their sockets on this machine.
+const MANY_SOCKETS: &[&str] = &["--max-sockets", "262144"];
+
 pub(crate) const LOADS: &[Load] = &[
     Load {
         is_alone: true,
@@ -80,12 +83,28 @@ pub(crate) const LOADS: &[Load] = &[
         "256 KiB over each of 16 connections, again and again, while a segment in a hundred is dropped",
     ),
     Load {
-        // Each connection has two sockets here.
-        options: &["--max-sockets", "262144"],
+        options: MANY_SOCKETS,
         ..load(
             "idle",
             "connections",
             "100,000 connections that stay open and do nothing, both their sockets on this machine",
+        )
+    },
+    Load {
+        is_alone: true,
+        options: MANY_SOCKETS,
+        ..load(
+            "crowd",
+            "connections",
+            "churn on one thread while 100,000 connections, opened before the tracer started, do nothing",
+        )
+    },
+    Load {
+        is_alone: true,
+        ..load(
+            "processes",
+            "processes",
+            "a process is forked, connects, is accepted, and ends",
         )
     },
     Load {

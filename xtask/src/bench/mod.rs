@@ -30,7 +30,7 @@ use self::{
     variant::VARIANTS,
 };
 use crate::{
-    process as child,
+    page, process as child,
     setup::{self, Scope},
     watch,
 };
@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// One short round: whether all works, not what it costs.
     #[arg(long)]
     quick: bool,
+    /// Writes the tables into docs/performance.md, too.
+    #[arg(long, conflicts_with_all = ["quick", "loads"])]
+    docs: bool,
     #[command(flatten)]
     prepared: Prepared,
 }
@@ -88,7 +91,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .filter(|load| args.loads.is_empty() || args.loads.contains(load))
         .collect();
     let results = measure(&bench, &loads, rounds)?;
-    print!("{}", report::text(&results));
+    let text = report::text(&results);
+    print!("{text}");
+    if args.docs {
+        page::put("docs/performance.md", "results", &text)?;
+    }
     if let Some(path) = &args.json {
         let mut all = serde_json::to_value(&results)?;
         all["bars"] = serde_json::to_value(bars::of(&results))?;

@@ -6,10 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::rung::Rung;
-use crate::workspace;
-
-const BEGIN: &str = "<!-- kernels: written by `cargo xtask vm --readme` -->\n";
-const END: &str = "<!-- kernels: end -->";
+use crate::page;
 
 /// Puts the table of a run's results into README.md.
 pub(super) fn write(results: &Path) -> Result<()> {
@@ -20,18 +17,7 @@ pub(super) fn write(results: &Path) -> Result<()> {
         )
     })?;
     let results: Value = serde_json::from_str(&text).context("the results are not JSON")?;
-    let readme = workspace().join("README.md");
-    let old =
-        fs::read_to_string(&readme).with_context(|| format!("reading {}", readme.display()))?;
-    let new = replaced(&old, &markdown(&results)?).context("README.md lacks the table's marks")?;
-    fs::write(&readme, new).with_context(|| format!("writing {}", readme.display()))
-}
-
-/// The page with what stands between the marks replaced.
-fn replaced(page: &str, table: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{table}{END}{after}"))
+    page::put("README.md", "kernels", &markdown(&results)?)
 }
 
 /// A line for each kernel, a column for each rung: how many tests passed of how many.
@@ -117,16 +103,5 @@ The same file ran on all of them, SHA-256 `5c5c`.
 "
         );
         assert!(markdown(&json!({"rows": []})).is_err());
-    }
-
-    #[test]
-    fn only_what_stands_between_the_marks_is_replaced() {
-        let page = format!("a\n{BEGIN}old\n{END}\nb\n");
-        assert_eq!(
-            replaced(&page, "new\n"),
-            Some(format!("a\n{BEGIN}new\n{END}\nb\n"))
-        );
-        assert_eq!(replaced("a\n", "new\n"), None);
-        assert!(include_str!("../../../README.md").contains(BEGIN));
     }
 }

@@ -5,10 +5,12 @@
 //! counters of the namespace. It ends with its input.
 
 mod churn;
+mod crowd;
 mod emfile;
 mod idle;
 mod lossy;
 mod nginx;
+mod processes;
 mod redis;
 mod syscall;
 mod work;
@@ -46,6 +48,8 @@ fn load(name: &str, netns: &Netns) -> Box<dyn Load> {
         "emfile" => Box::new(emfile::Emfile::new()),
         "lossy" => Box::new(lossy::Lossy::new(netns)),
         "idle" => Box::new(idle::Idle::new()),
+        "crowd" => Box::new(crowd::Crowd::new()),
+        "processes" => Box::new(processes::Processes::new()),
         "syscall" => Box::new(syscall::Syscall),
         _ => panic!("no load `{name}`"),
     }

@@ -15,7 +15,7 @@ pub(crate) trait Load {
     /// Works for about `time`.
     fn run(&mut self, time: Duration) -> Work;
 
-    /// Other processes whose processor time belongs to the load, but for children that end with [`Load::run`].
+    /// Other processes whose processor time belongs to the load; children that have ended are counted anyway.
     fn servers(&self) -> Vec<Pid> {
         vec![]
     }
