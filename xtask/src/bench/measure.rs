@@ -41,6 +41,7 @@ pub(crate) struct Measurement {
 /// What the tracer took.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cost {
+    /// From the load's first work until all of its connections are closed and read.
     pub(crate) cpu: Cpu,
     /// While the load still has its connections.
     pub(crate) memory: Memory,
@@ -75,11 +76,13 @@ impl Bench {
         let (clock, before) = (process.clock()?, process.programs()?);
         let work = running.run(self.seconds)?;
         tracer.drain()?;
-        let cpu = process.clock()?.since(clock);
         let memory = process.memory()?;
         let sum = |programs: &[Program]| programs.iter().map(|it| it.skipped).sum::<u64>();
         let skipped = sum(&process.programs()?) - sum(&before);
+        // Closing what the load has open is work for the tracer, too.
         running.end()?;
+        tracer.drain()?;
+        let cpu = process.clock()?.since(clock);
         let said = tracer.end()?;
         let summary = variant
             .is_tcptrace()
