@@ -60,7 +60,7 @@ impl Bench {
         round: usize,
     ) -> Result<Measurement> {
         let mut running = load::Running::start(&self.load, load)?;
-        let Some(mut tracer) = self.trace(load, variant)? else {
+        let Some(tracer) = self.trace(load, variant, &mut running)? else {
             let work = running.run(self.seconds)?;
             running.end()?;
             return Ok(Measurement {
@@ -71,7 +71,6 @@ impl Bench {
                 tracer: None,
             });
         };
-        tracer.wait_until_it_shows(&mut running)?;
         let process = tracer.process();
         let (clock, before) = (process.clock()?, process.programs()?);
         let work = running.run(self.seconds)?;
@@ -83,11 +82,8 @@ impl Bench {
         running.end()?;
         tracer.drain()?;
         let cpu = process.clock()?.since(clock);
-        let said = tracer.end()?;
-        let summary = variant
-            .is_tcptrace()
-            .then(|| Summary::read(&said))
-            .transpose()?;
+        let (output, said) = tracer.end()?;
+        let summary = variant.summary(&output, &said)?;
         Ok(Measurement {
             load: load.name,
             variant: variant.name,
@@ -109,10 +105,9 @@ impl Bench {
         variant: &'static Variant,
     ) -> Result<Option<(Work, Vec<Runs>)>> {
         let mut running = load::Running::start(&self.load, load)?;
-        let Some(mut tracer) = self.trace(load, variant)? else {
+        let Some(tracer) = self.trace(load, variant, &mut running)? else {
             return Ok(None);
         };
-        tracer.wait_until_it_shows(&mut running)?;
         let names = programs::names()?;
         let enabled = programs::enable()?;
         let before = tracer.process().programs()?;
@@ -124,7 +119,13 @@ impl Bench {
         Ok(Some((work, programs::between(&before, &after, &names))))
     }
 
-    fn trace(&self, load: &Load, variant: &Variant) -> Result<Option<Tracer>> {
+    /// Starts the tracer, and waits until it is attached.
+    fn trace(
+        &self,
+        load: &Load,
+        variant: &Variant,
+        running: &mut load::Running,
+    ) -> Result<Option<Tracer>> {
         let Some((program, arguments)) = variant.command(&self.tcptrace, load) else {
             return Ok(None);
         };
@@ -133,6 +134,14 @@ impl Bench {
         } else {
             Command::new(program)
         };
-        Tracer::start(command.args(arguments), Stdio::null()).map(Some)
+        command.args(arguments);
+        if variant.is_silent() {
+            let tracer = Tracer::start(&mut command, Stdio::piped())?;
+            tracer.wait_until_it_rests()?;
+            return Ok(Some(tracer));
+        }
+        let mut tracer = Tracer::start(&mut command, Stdio::null())?;
+        tracer.wait_until_it_shows(running)?;
+        Ok(Some(tracer))
     }
 }

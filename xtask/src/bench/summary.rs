@@ -1,9 +1,10 @@
-//! What tcptrace says on stderr at its end: events, and what was lost.
+//! What tcptrace says at its end: events, and what was lost.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
+use serde_json::Value;
 
 /// A trace's own count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,6 +48,30 @@ impl Summary {
             bail!("tcptrace ended without a summary; it said: {}", text.trim());
         }
         Ok(summary)
+    }
+
+    /// From the JSON of `tcptrace report`.
+    ///
+    /// # Errors
+    ///
+    /// When it is none.
+    pub(crate) fn of_report(json: &str) -> Result<Self> {
+        let report: Value = serde_json::from_str(json).context("the report is not JSON")?;
+        let connections = &report["connections"]["in_events"];
+        let connections = connections
+            .as_u64()
+            .context("the report has no connections")?;
+        let mut lost = Lost::default();
+        for row in report["lost"].as_array().into_iter().flatten() {
+            let number = |name: &str| row[name].as_u64().unwrap_or(0);
+            lost.ring_full += number("ring_full");
+            lost.map_full += number("map_full");
+            lost.skipped += number("skipped");
+        }
+        Ok(Self {
+            events: BTreeMap::from([("connection".to_owned(), connections)]),
+            lost,
+        })
     }
 
     /// Events of all kinds.
@@ -105,6 +130,21 @@ processes with most trouble:
             skipped: 7,
         };
         assert_eq!(Summary::read(text).unwrap().lost, lost);
+    }
+
+    #[test]
+    fn a_report_has_the_same() {
+        let json = r#"{"connections": {"in_events": 7}, "lost": [{"ring_full": 2, "map_full": 0, "skipped": 1}]}"#;
+        let summary = Summary::of_report(json).unwrap();
+        assert_eq!(
+            (
+                summary.total(),
+                summary.lost.ring_full,
+                summary.lost.skipped
+            ),
+            (7, 2, 1)
+        );
+        assert!(Summary::of_report("{}").is_err());
     }
 
     #[test]

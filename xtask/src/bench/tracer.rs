@@ -82,6 +82,23 @@ impl Tracer {
         self.drain()
     }
 
+    /// Waits until it is attached, of one that shows nothing before its end: it has programs in the kernel, and neither opens anything
+    /// nor works any more.
+    pub(crate) fn wait_until_it_rests(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut before, mut same) = (0, 0);
+        while before == 0 || same < 5 {
+            if Instant::now() > deadline {
+                bail!("the tracer does not attach");
+            }
+            self.drain()?;
+            let now = self.process().programs()?.len();
+            same = if now == before { same + 1 } else { 0 };
+            before = now;
+        }
+        Ok(())
+    }
+
     /// Waits until it has read what waits for it.
     pub(crate) fn drain(&self) -> Result<()> {
         let deadline = Instant::now() + DRAIN;
@@ -97,11 +114,15 @@ impl Tracer {
         }
     }
 
-    /// Ends it as Ctrl-C does, and returns what it said on stderr.
-    pub(crate) fn end(mut self) -> Result<String> {
+    /// Ends it as Ctrl-C does, and returns what it wrote, where that is a pipe, and what it said on stderr.
+    pub(crate) fn end(mut self) -> Result<(String, String)> {
         kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGINT)?;
+        let mut written = String::new();
+        if let Some(mut output) = self.child.stdout.take() {
+            output.read_to_string(&mut written)?;
+        }
         self.child.wait()?;
-        Ok(self.said())
+        Ok((written, self.said()))
     }
 
     fn said(&mut self) -> String {

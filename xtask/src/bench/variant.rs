@@ -2,7 +2,9 @@
 
 use std::{ffi::OsString, path::Path};
 
-use super::load::Load;
+use anyhow::Result;
+
+use super::{load::Load, summary::Summary};
 
 /// A way to trace.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,12 +17,16 @@ pub(crate) struct Variant {
 enum Tool {
     /// The baseline.
     None,
+    /// A command that writes as it traces, and ends with a summary on stderr.
     Tcptrace(&'static [&'static str]),
+    /// A command that adds up, and writes one JSON object at its end.
+    Report(&'static [&'static str]),
     Tcpstates,
     Bpftrace,
 }
 
 pub(crate) const UNTRACED: &str = "untraced";
+pub(crate) const REPORT: &str = "report";
 pub(crate) const LINES: &str = "watch";
 pub(crate) const JSON: &str = "watch json";
 pub(crate) const ALL: &str = "watch json, all events";
@@ -28,6 +34,10 @@ pub(crate) const ALL: &str = "watch json, all events";
 /// The first is what the others are compared with.
 pub(crate) const VARIANTS: &[Variant] = &[
     variant(UNTRACED, Tool::None),
+    variant(
+        REPORT,
+        Tool::Report(&["report", "--format", "json", "--duration", "24h"]),
+    ),
     variant(LINES, Tool::Tcptrace(&["watch", "--format", "lines"])),
     variant(JSON, Tool::Tcptrace(&["watch", "--format", "json"])),
     variant(
@@ -46,9 +56,22 @@ const fn variant(name: &'static str, tool: Tool) -> Variant {
 const SCRIPT: &str = include_str!("events.bt");
 
 impl Variant {
-    /// Whether it is tcptrace, and so ends with a summary.
-    pub(crate) const fn is_tcptrace(&self) -> bool {
-        matches!(self.tool, Tool::Tcptrace(_))
+    /// Whether it writes nothing before its end.
+    pub(crate) const fn is_silent(&self) -> bool {
+        matches!(self.tool, Tool::Report(_))
+    }
+
+    /// Its own count, if it has one, from what it wrote: its output where it [`Self::is_silent`], and what it said on stderr.
+    ///
+    /// # Errors
+    ///
+    /// When it did not end as it should.
+    pub(crate) fn summary(&self, output: &str, said: &str) -> Result<Option<Summary>> {
+        match self.tool {
+            Tool::None | Tool::Tcpstates | Tool::Bpftrace => Ok(None),
+            Tool::Tcptrace(_) => Summary::read(said).map(Some),
+            Tool::Report(_) => Summary::of_report(output).map(Some),
+        }
     }
 
     /// The command, as a program and its arguments; none for the baseline.
@@ -60,7 +83,7 @@ impl Variant {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         Some(match self.tool {
             Tool::None => return None,
-            Tool::Tcptrace(arguments) => {
+            Tool::Tcptrace(arguments) | Tool::Report(arguments) => {
                 let arguments = [arguments, load.options].concat();
                 (tcptrace.into(), words(&arguments))
             }
