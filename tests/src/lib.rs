@@ -22,6 +22,8 @@ pub mod wait;
 pub use cgroup::Cgroup;
 pub use need::{need_program, require_root};
 pub use netns::{Netns, Veth};
-pub use process::{Reaped, Traffic, comm, start_time};
+pub use process::{
+    Reaped, Server, Traffic, children, comm, descriptor_limits, open_descriptors, start_time,
+};
 pub use tmux::Tmux;
 pub use trace::{Ended, Trace, tcptrace, tcptrace_path};

@@ -84,6 +84,45 @@ fn in_accept() {
     drop(clients);
 }
 
+/// By io_uring, which makes no system call of its own: caught where functions are hooked, and not seen elsewhere.
+#[test]
+fn by_io_uring() {
+    let netns = Netns::new();
+    let mut process = Traffic::start(&netns);
+    let port = process.ok("listen 127.0.0.1:0 128")[1];
+    let makes_sockets = process.ok("uring")[0] == 1;
+    process.ok("limit 12");
+    let trace = Trace::start(&netns, &["--events", "fd_exhausted"]);
+    let clients: Vec<_> = netns.run(|| {
+        (0..40)
+            .map(|_| sockets::connect(&format!("127.0.0.1:{port}")).unwrap())
+            .collect()
+    });
+    let accepts = process.ok("storm accept_uring 40 0");
+    assert!(accepts[0] > 0 && accepts[1] > 20, "{accepts:?}");
+    let mut failed = accepts[1];
+    if makes_sockets {
+        assert_eq!(process.ok("storm socket_uring 30"), [0, 30]);
+        failed += 30;
+    } else {
+        // They do from 5.19 on.
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        assert!(release.starts_with("5.1"), "{release}");
+    }
+    let ended = trace.stop();
+    let hooks = ended.start.field("hooks").as_array().unwrap();
+    let hook = hooks.iter().find(|hook| hook["hook"] == "fd_exhausted");
+    let expected = if hook.unwrap()["rung"] == "tracepoint" {
+        0
+    } else {
+        failed
+    };
+    let events = exhausted(&ended, &process, "");
+    assert_eq!(total(&events), expected);
+    assert_eq!(ended.sum("fd_exhausted", "count"), expected);
+    drop(clients);
+}
+
 /// As strace counts them.
 #[test]
 fn as_strace_counts() {

@@ -69,7 +69,7 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
     // SAFETY: `conn` points into the map, the verifier has seen the null check; changes of one
     // socket's state are serialised by its lock.
     unsafe {
-        if old == SYN_SENT || old == SYN_RECV {
+        if old == SYN_SENT || old == SYN_RECV || (*conn).tuple.lport == 0 {
             sk.read_tuple(&mut (*conn).tuple);
         }
         if (*conn).flags & flag::UNSEEN != 0 && is_let_go(sk, old, new) {
@@ -204,7 +204,8 @@ fn shown(new: u8, fate: Fate) -> u8 {
     }
 }
 
-/// Closes an entry whose socket is freed though no change to CLOSE was seen.
+/// Closes an entry whose socket is freed though no change to CLOSE was seen. Where the last state does not
+/// tell how it ended, nothing is told: the connection is counted for its owner alone.
 ///
 /// # Safety
 ///
@@ -213,9 +214,27 @@ fn shown(new: u8, fate: Fate) -> u8 {
 pub(crate) unsafe fn let_go(sk: Sock, conn: *mut Conn, last: u8, now: u64) {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let fate = fate(sk, conn, last);
-        step(conn, last, shown(CLOSE, fate), now);
-        closed(sk, conn, last, fate, now);
+        if (*conn).tuple.lport == 0 {
+            sk.read_tuple(&mut (*conn).tuple);
+        }
+        if matches!(last, FIN_WAIT2 | CLOSING | LAST_ACK) {
+            let fate = fate(sk, conn, last);
+            step(conn, last, shown(CLOSE, fate), now);
+            closed(sk, conn, last, fate, now);
+            return;
+        }
+        let is_listener = last == LISTEN;
+        if is_listener {
+            conn::unlisten(&(*conn).tuple);
+        } else {
+            settle(conn, sk.addr(), now);
+        }
+        let is_counted = !is_listener && filter::passes(&(*conn).owner, &(*conn).tuple);
+        process::let_go(
+            &(*conn).owner,
+            is_counted,
+            conn::is_held((*conn).owner_source),
+        );
     }
 }
 

@@ -34,6 +34,7 @@ const ON_EACH_RUNG: &[&str] = &[
     "connect_failures::no_local_port_left",
     // fd_exhausted
     "fd_exhaustion::in_accept",
+    "fd_exhaustion::by_io_uring",
 ];
 
 /// `inet_sock_set_state` and `tcp_destroy_sock`, and that each hook rests on the rung that was asked for. The other runs once, as the last.
