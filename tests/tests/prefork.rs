@@ -59,7 +59,10 @@ fn each_has_its_worker(ended: &Ended, worker: &BTreeMap<i64, u32>, comm: &str) {
         .collect();
     let skipped = |hook| ended.hook(hook)["skipped"].as_u64().unwrap() as usize;
     let missing = worker.len() - records.len();
-    assert!(missing <= skipped("inet_sock_set_state"), "{missing} missing");
+    assert!(
+        missing <= skipped("inet_sock_set_state"),
+        "{missing} missing"
+    );
     let mut unseen = 0;
     for event in records {
         let (pid, source) = (event.pid(), event.text("owner_source"));

@@ -2,8 +2,8 @@
 
 mod bench;
 mod lint;
-mod picture;
 mod page;
+mod picture;
 mod process;
 mod setup;
 mod soak;

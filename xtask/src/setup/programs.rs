@@ -22,7 +22,6 @@ const TESTS: &[Program] = &[
     program("python3", &["python3"]),
     program("redis-benchmark", &["redis-tools"]),
     program("redis-cli", &["redis-tools"]),
-    program("redis-benchmark", &["redis-tools"]),
     server("redis-server", &["redis-server"], &["redis-server"]),
     server("rsyslogd", &["rsyslog"], &["rsyslog"]),
     program("setpriv", &["util-linux"]),
@@ -32,6 +31,14 @@ const TESTS: &[Program] = &[
     program("tcpstates", &["libbpf-tools"]),
     program("tmux", &["tmux"]),
     program("unshare", &["util-linux"]),
+    program("wrk", &["wrk"]),
+];
+
+/// Beside those of the tests.
+const BENCHMARKS: &[Program] = &[
+    program("bpftool", &["bpftool"]),
+    program("bpftrace", &["bpftrace"]),
+    program("taskset", &["util-linux"]),
 ];
 
 const fn program(name: &'static str, package: &'static [&'static str]) -> Program {
