@@ -27,6 +27,8 @@ enum Command {
     Watch(watch::Args),
     Test(test::Args),
     Vm(vm::Args),
+    Bench(bench::Args),
+    Soak(soak::Args),
     Picture(picture::Args),
     /// Run rustfmt and clippy on user space and on the kernel programs.
     Lint,
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Picture(args) => picture::run(&args),
         Command::Lint => lint::run(),
     };
