@@ -109,6 +109,7 @@ fn a_listener_from_before_passes_on_its_owner() {
     server.ok("close_listener 0");
     client.ok("close_all");
     server.ok("close_all");
+    netns.quiet();
     let ended = trace.stop();
     let of_server = |source| {
         ended
