@@ -90,31 +90,34 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .iter()
         .filter(|load| args.loads.is_empty() || args.loads.contains(load))
         .collect();
-    let results = measure(&bench, &loads, rounds)?;
+    let mut results = Results {
+        machine: Machine::read(&bench.tcptrace)?,
+        rounds,
+        seconds,
+        measurements: vec![],
+        programs: vec![],
+        startup_seconds: vec![],
+    };
+    // What was measured before something failed is worth to be seen.
+    let outcome = measure(&bench, &loads, &mut results);
     let text = report::text(&results);
     print!("{text}");
-    if args.docs {
-        page::put("docs/performance.md", "results", &text)?;
-    }
     if let Some(path) = &args.json {
         let mut all = serde_json::to_value(&results)?;
         all["bars"] = serde_json::to_value(bars::of(&results))?;
         fs::write(path, format!("{all:#}\n"))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
+    outcome?;
+    if args.docs {
+        page::put("docs/performance.md", "results", &text)?;
+    }
     Ok(())
 }
 
 /// All variants in turn, again in each round, so that what else the machine does falls on all of them.
-fn measure(bench: &Bench, loads: &[&'static Load], rounds: usize) -> Result<Results> {
-    let mut results = Results {
-        machine: Machine::read(&bench.tcptrace)?,
-        rounds,
-        seconds: bench.seconds,
-        measurements: vec![],
-        programs: vec![],
-        startup_seconds: vec![],
-    };
+fn measure(bench: &Bench, loads: &[&'static Load], results: &mut Results) -> Result<()> {
+    let rounds = results.rounds;
     for load in loads {
         for round in 1..=rounds {
             for variant in VARIANTS {
@@ -141,7 +144,7 @@ fn measure(bench: &Bench, loads: &[&'static Load], rounds: usize) -> Result<Resu
         eprintln!("{:>12} {round} of {rounds}", "start");
         results.startup_seconds.push(bench.startup()?);
     }
-    Ok(results)
+    Ok(())
 }
 
 impl Prepared {
