@@ -60,7 +60,7 @@ fn supervisord_with_a_low_limit() {
     finding.recommends(&["LimitNOFILE"]);
 }
 
-/// It raises its own soft limit to `minfds` first, as strace shows: `prlimit64`, then the fork.
+/// It raises its own soft limit from 64 to `minfds` first, and its program inherits that.
 #[test]
 fn supervisord_that_raises_its_limit() {
     let finding = inherited(&Supervised::start(64, 4096, 200), (200, 4096));

@@ -86,7 +86,8 @@ while True:
 
 /// nginx in front of two servers that are restarted in turn.
 pub struct RollingRestart {
-    front: Nginx,
+    /// The one in front.
+    pub front: Nginx,
     servers: [Option<Nginx>; 2],
 }
 
@@ -120,10 +121,5 @@ impl RollingRestart {
         self.servers[at] = None;
         std::thread::sleep(pause);
         self.servers[at] = Some(Self::server(netns, at));
-    }
-
-    /// The one in front.
-    pub fn front(&self) -> &Nginx {
-        &self.front
     }
 }
