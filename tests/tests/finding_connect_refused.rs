@@ -6,32 +6,23 @@ use tcptrace_tests::{
     Netns,
     finding::{Diagnosis, Finding, findings, the_only},
     incident::{connect_refused, peer_vanished::Replication},
+    wait,
 };
 
-/// Long enough for five attempts a second apart.
-const WATCH: Duration = Duration::from_secs(6);
+/// Long enough for what the clients do within it.
+const WATCH: Duration = Duration::from_secs(10);
 
-/// The finding names the client and its peer, and its number is the kernel's.
-fn refused(netns: &Netns, diagnosis: Diagnosis, client: Option<u32>) -> Finding {
-    let before = netns.counter("TcpAttemptFails");
-    let found = diagnosis.findings();
-    let failed = netns.counter("TcpAttemptFails") - before;
-    let finding = the_only("connect-refused", &found);
+fn refusals(netns: &Netns) -> u64 {
+    netns.counter("TcpAttemptFails")
+}
+
+/// The finding names the peer; its number is the kernel's of the namespace, where nothing else happened.
+fn refused(netns: &Netns, diagnosis: Diagnosis) -> Finding {
+    let finding = the_only("connect-refused", &diagnosis.findings());
     assert_eq!(finding.severity(), "critical");
     assert_eq!(finding.peer(), connect_refused::COLLECTOR);
-    if let Some(pid) = client {
-        assert_eq!(finding.pid(), pid);
-    }
-    // The trace ends before its output does, and the attempts go on.
-    let counted = finding.number("ECONNREFUSED");
-    assert!(
-        counted <= failed && counted + 2 >= failed * 3 / 4,
-        "{counted}, the kernel's count: {failed}"
-    );
-    assert!(
-        finding.number("resets received") + 2 >= counted,
-        "{finding:#?}"
-    );
+    assert_eq!(finding.number("ECONNREFUSED"), refusals(netns));
+    assert_eq!(finding.number("resets received"), refusals(netns));
     finding.recommends(&[connect_refused::COLLECTOR]);
     finding
 }
@@ -40,21 +31,27 @@ fn refused(netns: &Netns, diagnosis: Diagnosis, client: Option<u32>) -> Finding 
 #[test]
 fn rsyslog() {
     let netns = Netns::new();
-    let rsyslog = connect_refused::rsyslog(&netns);
     let diagnosis = Diagnosis::start(&netns, WATCH);
-    let finding = refused(&netns, diagnosis, Some(rsyslog.pid()));
-    assert_eq!(finding.comm(), "rsyslogd");
+    let rsyslog = connect_refused::rsyslog(&netns);
+    let pid = rsyslog.pid();
+    wait::until_true("five attempts", || refusals(&netns) >= 5);
+    drop(rsyslog);
+    let finding = refused(&netns, diagnosis);
+    assert_eq!((finding.pid(), finding.comm()), (pid, "rsyslogd"));
     assert!(finding.sentence().contains("every 1.0 s"), "{finding:#?}");
 }
 
 /// fluent-logger does not wait at all: each line is an attempt.
 #[test]
 fn fluent_logger() {
+    const LINES: u64 = 20;
     let netns = Netns::new();
-    let client = connect_refused::fluent_logger(&netns);
-    connect_refused::wait_until_refused(&client);
     let diagnosis = Diagnosis::start(&netns, WATCH);
-    let finding = refused(&netns, diagnosis, Some(client.pid()));
+    let client = connect_refused::fluent_logger(&netns, LINES);
+    let finding = refused(&netns, diagnosis);
+    assert_eq!(finding.pid(), client.pid());
+    assert_eq!(client.answers()["ConnectionRefusedError"], LINES);
+    assert_eq!(refusals(&netns), LINES);
     assert!(
         finding.sentence().contains("does not back off"),
         "{finding:#?}"
@@ -64,28 +61,25 @@ fn fluent_logger() {
 /// A connect that does not block tells nothing itself, and the gaps tell that the client backs off as it should.
 #[test]
 fn doubling() {
+    const ATTEMPTS: u64 = 5;
     let netns = Netns::new();
-    // Four attempts in 2.8 s; the fifth is 3.2 s later.
-    let diagnosis = Diagnosis::start(&netns, Duration::from_secs(5));
-    let client = connect_refused::doubling(&netns);
-    let finding = refused(&netns, diagnosis, Some(client.pid()));
-    let answers = client.answers();
-    assert_eq!(
-        answers["ConnectionRefusedError"],
-        finding.number("ECONNREFUSED"),
-        "the client's own count"
-    );
+    let diagnosis = Diagnosis::start(&netns, WATCH);
+    let client = connect_refused::doubling(&netns, ATTEMPTS);
+    let finding = refused(&netns, diagnosis);
+    assert_eq!(finding.pid(), client.pid());
+    assert_eq!(client.answers()["ConnectionRefusedError"], ATTEMPTS);
     let gaps: Vec<f64> = finding
         .evidence("between attempts")
         .0
         .split(", ")
         .map(|gap| gap.parse().unwrap())
         .collect();
-    for (at, gap) in gaps.iter().enumerate() {
-        let expected = 400.0 * 2_f64.powi(at as i32);
-        assert!(*gap >= expected - 5.0 && *gap < expected * 1.25, "{gaps:?}");
+    // A busy machine makes them longer, never shorter.
+    let at_least = [400.0, 800.0, 1600.0, 3200.0];
+    assert_eq!(gaps.len(), at_least.len(), "{gaps:?}");
+    for (gap, at_least) in gaps.iter().zip(at_least) {
+        assert!(*gap >= at_least - 5.0, "{gaps:?}");
     }
-    assert_eq!(gaps.len(), 3, "{gaps:?}");
     assert!(finding.sentence().contains("twice as long"), "{finding:#?}");
 }
 
@@ -94,11 +88,10 @@ fn doubling() {
 fn forty_workers() {
     const EACH: u64 = 8;
     let netns = Netns::new();
-    let diagnosis = Diagnosis::start(&netns, Duration::from_secs(8));
+    let diagnosis = Diagnosis::start(&netns, WATCH);
     let _workers = connect_refused::forty_workers(&netns, EACH);
-    let finding = refused(&netns, diagnosis, None);
-    assert_eq!(finding.number("ECONNREFUSED"), 40 * EACH);
-    assert_eq!(netns.counter("TcpAttemptFails"), 40 * EACH);
+    let finding = refused(&netns, diagnosis);
+    assert_eq!(refusals(&netns), 40 * EACH);
     assert_eq!(finding.processes(), 40);
     assert!(
         finding.sentence().contains("39 more processes"),

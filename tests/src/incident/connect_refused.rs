@@ -23,36 +23,38 @@ pub fn rsyslog(netns: &Netns) -> Rsyslog {
     rsyslog
 }
 
-/// A program that logs five lines a second with fluent-logger, which connects anew for each: no back-off at all.
-pub fn fluent_logger(netns: &Netns) -> Client {
+/// A program that logs so many lines, five a second, with fluent-logger, which connects anew for each: no back-off at all.
+pub fn fluent_logger(netns: &Netns, lines: u64) -> Client {
     const LOG: &str = r#"
 from fluent import sender
 logger = sender.FluentSender("app", host="127.0.0.1", port=int(sys.argv[2]))
-while True:
+for _ in range(int(sys.argv[3])):
     sent = logger.emit("request", {"status": 200})
     count("ok" if sent else type(logger.last_error).__name__)
     logger.clear_last_error()
     time.sleep(0.2)
+time.sleep(60)
 "#;
-    Client::start(netns, LOG, &[PORT])
+    Client::start(netns, LOG, &[PORT, &lines.to_string()])
 }
 
-/// A program that waits twice as long each time. Its connect does not block: the call's own result says nothing.
-pub fn doubling(netns: &Netns) -> Client {
+/// A program that tries so many times, and waits twice as long each time. Its connect does not block: the call's own result says nothing.
+pub fn doubling(netns: &Netns, attempts: u64) -> Client {
     const ASYNC: &str = r#"
 import asyncio
 async def main():
     pause = 0.4
-    while True:
+    for _ in range(int(sys.argv[3])):
         try:
             await asyncio.open_connection("127.0.0.1", int(sys.argv[2]))
         except ConnectionRefusedError as error:
             count(type(error).__name__)
         await asyncio.sleep(pause)
         pause *= 2
+    await asyncio.sleep(60)
 asyncio.run(main())
 "#;
-    Client::start(netns, ASYNC, &[PORT])
+    Client::start(netns, ASYNC, &[PORT, &attempts.to_string()])
 }
 
 /// Forty workers of one program whose redis is down: each tries so many times, twice a second, and then waits.
@@ -71,9 +73,4 @@ for _ in range(int(sys.argv[3])):
 time.sleep(60)
 "#;
     Client::start(netns, WORKERS, &[PORT, &attempts.to_string()])
-}
-
-/// Waits until `client` was refused once.
-pub fn wait_until_refused(client: &Client) {
-    wait::until_true("a refusal", || !client.answers().is_empty());
 }
