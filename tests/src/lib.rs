@@ -8,6 +8,7 @@ mod need;
 mod netns;
 mod process;
 mod tmux;
+mod recording;
 mod trace;
 
 pub mod descriptor_calls;
@@ -26,4 +27,5 @@ pub use process::{
     Reaped, Server, Traffic, children, comm, descriptor_limits, open_descriptors, start_time,
 };
 pub use tmux::Tmux;
+pub use recording::Replay;
 pub use trace::{Ended, Trace, tcptrace, tcptrace_path};

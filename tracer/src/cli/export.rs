@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::replay::warn;
+use super::recorded;
 use crate::{
     error::Result,
     export::{self, Jsonl, Parquet, Perfetto},
@@ -61,6 +61,6 @@ pub(super) fn run(args: &Args) -> Result<()> {
             completeness
         }
     };
-    warn(&completeness);
+    recorded::warn(&args.file, completeness);
     Ok(())
 }

@@ -11,12 +11,17 @@ use crate::{
 /// What a file comes to, and why it has no end where it was cut off, which is said on stderr too.
 pub(super) fn read(path: &Path) -> Result<(Aggregate, Option<String>)> {
     let mut aggregate = Aggregate::default();
-    let truncated = match file::read(path, &mut aggregate)? {
+    let completeness = file::read(path, &mut aggregate)?;
+    Ok((aggregate, warn(path, completeness)))
+}
+
+/// Says on stderr that a trace was cut off, and returns why.
+pub(super) fn warn(path: &Path, completeness: Completeness) -> Option<String> {
+    match completeness {
         Completeness::Complete => None,
         Completeness::Truncated { reason } => {
             eprintln!("tcptrace: {} is truncated: {reason}", path.display());
             Some(reason)
         }
-    };
-    Ok((aggregate, truncated))
+    }
 }

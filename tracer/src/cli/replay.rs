@@ -7,10 +7,10 @@ use std::{
 
 use clap::ValueEnum;
 
-use super::{filters, unless_reader_left};
+use super::{filters, recorded, unless_reader_left};
 use crate::{
     error::Result,
-    file::{self, Completeness},
+    file,
     sink::{
         Sink,
         json::Json,
@@ -67,16 +67,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     };
     let mut only = Only::new(&mut both, wanted);
     let read = file::read(&args.file, &mut Paced::new(&mut only, args.speed));
-    let Some(completeness) = unless_reader_left(read)? else {
-        return Ok(());
-    };
-    warn(&completeness);
-    Ok(())
-}
-
-/// Says on stderr that a trace is not whole.
-pub(super) fn warn(completeness: &Completeness) {
-    if let Completeness::Truncated { reason } = completeness {
-        eprintln!("tcptrace: warning: {reason}");
+    if let Some(completeness) = unless_reader_left(read)? {
+        recorded::warn(&args.file, completeness);
     }
+    Ok(())
 }

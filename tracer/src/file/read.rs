@@ -88,11 +88,7 @@ pub fn read_from(
         };
         trace.cut(sink)?;
         return Ok(Completeness::Truncated {
-            reason: format!(
-                "{} is truncated: at byte {} of {size}: {damage}",
-                path.display(),
-                messages.offset
-            ),
+            reason: format!("at byte {} of {size}: {damage}", messages.offset),
         });
     }
 }

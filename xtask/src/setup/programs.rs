@@ -15,6 +15,7 @@ const TESTS: &[Program] = &[
     program("gunicorn", &["gunicorn"]),
     server("haproxy", &["haproxy"], &["haproxy"]),
     program("ip", &["iproute2"]),
+    program("java", &["default-jre-headless"]),
     server("memcached", &["memcached"], &["memcached"]),
     program("nft", &["nftables"]),
     server("nginx", &["nginx-light"], &["nginx"]),

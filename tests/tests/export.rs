@@ -1,0 +1,159 @@
+//! Exported traces, read by the programs that they are for.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use tcptrace_tests::{
+    Netns, Replay, Traffic, need_program, program::python, tcptrace, tcptrace_path,
+};
+
+/// What a host's traffic came to, by the kernel's counters and the traffic's own.
+struct Host {
+    name: &'static str,
+    trace: PathBuf,
+    connections: u64,
+    segs: u64,
+    no_descriptor: u64,
+}
+
+/// Records on a host of this name: connections, SYNs that get lost, and calls that find no descriptor.
+fn host(name: &'static str, connects: u64, folder: &Path) -> Host {
+    let netns = Netns::new();
+    netns.drop_incoming("tcp dport 9");
+    netns.sysctl("net.ipv4.tcp_syn_retries", "1");
+    let trace = folder.join(format!("{name}.tcptrace"));
+    let commands = format!(
+        "listen 127.0.0.1:80 64\\nconnect_many 127.0.0.1:80 {connects}\\naccept_many 0 {connects}\\nclose_all\\nconnect 127.0.0.1:9\\nlimit 16\\nstorm socket 200\\nexit\\n"
+    );
+    let script = format!("printf '{commands}' | {}", Traffic::path().display());
+    let output = netns
+        .command(need_program("unshare", "util-linux"))
+        .args(["--uts", "sh", "-c", "hostname $0; exec \"$@\"", name])
+        .arg(tcptrace_path())
+        .args(["record", "--events", "all", "-o"])
+        .arg(&trace)
+        .args(["--", "sh", "-c", &script])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let storm = said.lines().nth_back(0).unwrap();
+    let failed = storm.split(' ').nth(2).unwrap_or_else(|| panic!("{said}"));
+    Host {
+        name,
+        trace,
+        // The lost SYN's too.
+        connections: 2 * connects + 1,
+        segs: netns.counter("TcpRetransSegs"),
+        no_descriptor: failed.parse().unwrap(),
+    }
+}
+
+fn export(host: &Host, to: &str, output: &Path) {
+    let exported = tcptrace(["export", "--to", to, "-o"])
+        .arg(output)
+        .arg(&host.trace)
+        .output()
+        .unwrap();
+    assert!(exported.status.success(), "{exported:?}");
+}
+
+/// The query of README, on another folder.
+fn query(folder: &Path) -> String {
+    let readme = include_str!("../../README.md");
+    let begin = readme.find("SELECT ").expect("README has a query");
+    let query = readme[begin..].split("```").next().unwrap();
+    assert!(query.contains("'fleet/"), "{query}");
+    query.replace("'fleet/", &format!("'{}/", folder.display()))
+}
+
+/// Two hosts are one data set. DuckDB, pandas and Spark add up in it what the kernels counted.
+#[test]
+fn parquet_of_a_fleet() {
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = [
+        host("web-1", 3, folder.path()),
+        host("web-2", 40, folder.path()),
+    ];
+    let fleet = folder.path().join("fleet");
+    for host in &hosts {
+        export(host, "parquet", &fleet);
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export.py");
+    let output = Command::new(python::venv().join("bin/python"))
+        .arg(script)
+        .arg(&fleet)
+        .arg(query(&fleet))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let expected: Vec<Value> = hosts
+        .iter()
+        .map(|host| json!([host.name, host.connections, host.segs, host.no_descriptor]))
+        .collect();
+    for engine in ["duckdb", "pandas", "spark"] {
+        assert_eq!(found[engine], json!(expected), "{engine}");
+    }
+    let segs: u64 = hosts.iter().map(|host| host.segs).sum();
+    assert!(segs >= 2, "{segs}");
+    assert_eq!(found["readme"], json!([["traffic", "2", segs.to_string()]]));
+
+    // The same trace once more is not taken twice.
+    let again = tcptrace(["export", "--to", "parquet", "-o"])
+        .arg(&fleet)
+        .arg(&hosts[0].trace)
+        .output()
+        .unwrap();
+    assert!(!again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists"));
+}
+
+#[test]
+fn json_lines_and_perfetto() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host("web-1", 20, folder.path());
+    let replay = Replay::of(&host.trace);
+
+    let lines = folder.path().join("lines");
+    export(&host, "jsonl", &lines);
+    assert_eq!(fs::read_to_string(lines).unwrap(), replay.text);
+
+    let perfetto = folder.path().join("perfetto");
+    export(&host, "perfetto", &perfetto);
+    let trace: Value = serde_json::from_slice(&fs::read(perfetto).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let of = |phase: &str| -> Vec<&Value> {
+        let events = events.iter();
+        events.filter(|event| event["ph"] == phase).collect()
+    };
+    // Each connection is a slice, and each state that has ended within it.
+    let connections = of("b")
+        .into_iter()
+        .filter(|event| event["args"]["event"] == "connection")
+        .count() as u64;
+    assert_eq!(connections, host.connections);
+    assert_eq!(of("b").len(), of("e").len());
+    let instants = replay
+        .events
+        .iter()
+        .filter(|event| !["connection", "state"].contains(&event.kind()));
+    assert_eq!(of("i").len(), instants.count());
+    // What the counters end with is what the process came to.
+    let last = |name: &str| {
+        let mut counters = of("C").into_iter().rev();
+        let counter = counters.find(|event| event["name"] == name);
+        counter.map(|event| event["args"]["value"].as_u64().unwrap())
+    };
+    assert_eq!(last("fd_exhausted"), Some(host.no_descriptor));
+    assert_eq!(last("retransmit_segs"), Some(host.segs));
+    assert_eq!(last("connections"), Some(host.connections));
+    let named = of("M");
+    assert!(named.iter().any(|event| event["args"]["name"] == "traffic"));
+}
