@@ -7,9 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tcptrace_tests::{
-    Netns, Replay, Traffic, need_program, program::python, tcptrace, tcptrace_path,
-};
+use tcptrace_tests::{Netns, Replay, Traffic, need_program, program, tcptrace, tcptrace_path};
 
 /// What a host's traffic came to, by the kernel's counters and the traffic's own.
 struct Host {
@@ -85,7 +83,7 @@ fn parquet_of_a_fleet() {
         export(host, "parquet", &fleet);
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export.py");
-    let output = Command::new(python::venv().join("bin/python"))
+    let output = Command::new(program::venv().join("bin/python"))
         .arg(script)
         .arg(&fleet)
         .arg(query(&fleet))
