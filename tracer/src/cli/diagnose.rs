@@ -1,28 +1,31 @@
 //! `tcptrace diagnose`: what is wrong, how that is known, and what to do.
 
-use std::{
-    io::{self, BufWriter, ErrorKind, Write as _},
-    time::Duration,
-};
+use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::{filters::FilterArgs, kernel::KernelArgs, live};
+use super::{filters::FilterArgs, kernel::KernelArgs, live, output::Output};
 use crate::{
     aggregate::Aggregate,
-    diagnose::{self, report},
+    diagnose::{self, format},
     error::Result,
     kernel::session::Options,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Read a recorded trace instead of tracing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["duration", "FilterArgs", "KernelArgs"])]
+    from: Option<PathBuf>,
+    /// Look for this long, such as 30s or 5m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = live::duration)]
+    duration: Duration,
     /// How findings are written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Look for this long, such as 30s or 5m; Ctrl-C ends earlier
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = live::duration)]
-    duration: Duration,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     filters: FilterArgs,
     #[command(flatten)]
@@ -40,26 +43,31 @@ enum Format {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    let options = Options {
-        facts: true,
-        ..args.kernel.options(args.filters.resolve()?)
+    let aggregate = match &args.from {
+        Some(path) => super::recorded::read(path)?.0,
+        None => trace(args.filters, &args.kernel, args.duration)?,
     };
-    let mut aggregate = Aggregate::default();
-    live::trace(options, Some(args.duration), &mut aggregate, |_| Ok(()))?;
-    match write(args.format, &aggregate) {
-        // The reader of our output has gone, as `head` does.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|error| anyhow::Error::from(error).into()),
-    }
+    let findings = diagnose::findings(&aggregate);
+    let text = match args.format {
+        Format::Text => format::text(&findings),
+        Format::Json => format::json(&findings).context("cannot make JSON")?,
+        Format::Markdown => format::markdown(&findings),
+    };
+    args.output.write(&text)
 }
 
-fn write(format: Format, aggregate: &Aggregate) -> io::Result<()> {
-    let findings = diagnose::findings(aggregate);
-    let mut out = BufWriter::new(io::stdout().lock());
-    match format {
-        Format::Text => report::text(&findings, &mut out)?,
-        Format::Json => report::json(&findings, &mut out)?,
-        Format::Markdown => report::markdown(&findings, &mut out)?,
+fn trace(filters: FilterArgs, kernel: &KernelArgs, duration: Duration) -> Result<Aggregate> {
+    let options = Options {
+        facts: true,
+        ..kernel.options(filters.resolve()?)
+    };
+    if std::io::stderr().is_terminal() {
+        eprintln!(
+            "tcptrace: looking for {} s; Ctrl-C ends earlier",
+            duration.as_secs_f64()
+        );
     }
-    out.flush()
+    let mut aggregate = Aggregate::default();
+    live::trace(options, Some(duration), &mut aggregate, |_| Ok(()))?;
+    Ok(aggregate)
 }

@@ -3,8 +3,8 @@
 //! A rule is a pure function of an [`Aggregate`]: it gives the same answer for a live trace and a recorded
 //! one. It stays silent where the evidence is thin. A file per rule, a page per rule in `docs/findings/`.
 
+pub mod format;
 mod phrase;
-pub mod report;
 mod who;
 
 mod give_up;

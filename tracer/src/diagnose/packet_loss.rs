@@ -104,9 +104,12 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, lossy: &Lossy) -> Opti
     let first = lossy.flows.iter().map(|flow| flow.first).min()?;
     let last = lossy.flows.iter().map(|flow| flow.last).max()?;
     let mut finding = Finding::new(Severity::Warning, first, last, sentence, about);
+    finding
+        .evidence
+        .push(Evidence::new("retransmit segs", segs, "event retransmit"));
     for (cause, segs) in &lossy.causes {
         finding.evidence.push(Evidence::new(
-            format!("segments sent again, {}", cause.name()),
+            format!("of those, {}", cause.name()),
             segs,
             "event retransmit",
         ));
@@ -154,7 +157,7 @@ mod tests {
     fn the_share_decides() {
         let finding = lossy(815, 16_000).only();
         assert_eq!(finding.name, "packet-loss");
-        assert_eq!(finding.value("segments sent again, fast"), "815");
+        assert_eq!(finding.value("of those, fast"), "815");
         assert!(finding.sentence.contains("4.8 %"), "{}", finding.sentence);
         assert!(lossy(815, 1_000_000).names().is_empty(), "0.08 %");
         assert!(lossy(19, 100).names().is_empty(), "few");

@@ -103,13 +103,12 @@ fn finding(aggregate: &Aggregate, netns: u32) -> Option<Finding> {
         netns: Some(netns),
         ..About::default()
     };
-    let mut finding = Finding::new(
-        Severity::Warning,
-        counter.first.0,
-        counter.last.0,
-        sentence,
-        about,
-    );
+    let severity = if dropped + unnamed > 0 {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    };
+    let mut finding = Finding::new(severity, counter.first.0, counter.last.0, sentence, about);
     let mut add = |name: &str, value: Option<u64>, source: &str| {
         if let Some(value) = value {
             finding.evidence.push(Evidence::new(name, value, source));

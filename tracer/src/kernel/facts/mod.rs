@@ -23,6 +23,7 @@ use self::{process::Processes, tell::Tell};
 use super::{
     clock::Epoch,
     filters::Filters,
+    inet_diag::Socket,
     netns::{self, Place},
 };
 use crate::{
@@ -106,12 +107,7 @@ impl Collector {
         let wanted = sockets.iter().map(|(_, socket)| socket.inode).collect();
         let walk = self.processes.walk(&wanted, &self.filters);
         socket::tell_all(&mut self.tell, &sockets, &walk.holders);
-        for (netns, socket) in &sockets {
-            if socket::is_stalled(socket) && self.stalled.len() < STALLED {
-                let holder = walk.holders.get(&socket.inode).copied();
-                self.stalled.insert((*netns, socket.ends), holder);
-            }
-        }
+        self.follow(&sockets, &walk.holders);
         for pid in walk.fullest.iter().chain(walk.holders.values()) {
             self.processes.tell(&mut self.tell, *pid);
         }
@@ -189,14 +185,23 @@ impl Collector {
         self.tell.flush(sink)
     }
 
-    /// Tells the counters a last time.
+    /// Tells the counters a last time, and the sockets of the namespace that this is about: what has stood
+    /// still through the trace made no event.
     ///
     /// # Errors
     ///
     /// When the sink fails.
     pub fn end(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
         self.ticks = CALM - 1;
-        self.tick(sink)
+        self.tick(sink)?;
+        let asked: Vec<u32> = match self.filters.netns.as_slice() {
+            [] => self.own.into_iter().collect(),
+            asked => asked.to_vec(),
+        };
+        for netns in asked {
+            self.look_at_sockets(netns);
+        }
+        self.tell.flush(sink)
     }
 
     fn wants(&self, netns: u32) -> bool {
@@ -239,17 +244,30 @@ impl Collector {
             }
         }
         if grown.probes {
-            let sockets = socket::snapshot(place, &self.filters);
-            let holders = self.processes.holders(&sockets);
-            socket::tell_all(&mut self.tell, &sockets, &holders);
-            for pid in holders.values() {
-                self.processes.tell(&mut self.tell, *pid);
-            }
-            for (netns, socket) in sockets {
-                if socket::is_stalled(&socket) && self.stalled.len() < STALLED {
-                    let holder = holders.get(&socket.inode).copied();
-                    self.stalled.insert((netns, socket.ends), holder);
-                }
+            self.look_at_sockets(netns);
+        }
+    }
+
+    /// Tells the sockets of a namespace that say something by themselves, and whose they are.
+    fn look_at_sockets(&mut self, netns: u32) {
+        let Some(place) = self.places.get(&netns) else {
+            return;
+        };
+        let sockets = socket::snapshot(place, &self.filters);
+        let holders = self.processes.holders(&sockets);
+        socket::tell_all(&mut self.tell, &sockets, &holders);
+        for pid in holders.values() {
+            self.processes.tell(&mut self.tell, *pid);
+        }
+        self.follow(&sockets, &holders);
+    }
+
+    /// From now on asks after those on which nothing is acknowledged.
+    fn follow(&mut self, sockets: &[(u32, Socket)], holders: &HashMap<u64, Pid>) {
+        for (netns, socket) in sockets {
+            if socket::is_stalled(socket) && self.stalled.len() < STALLED {
+                let holder = holders.get(&socket.inode).copied();
+                self.stalled.insert((*netns, socket.ends), holder);
             }
         }
     }

@@ -23,7 +23,7 @@ const MOST: usize = 512;
 /// A receive queue of this many bytes is worth telling beside a peer that is held back by it.
 const FULL: u32 = 64 << 10;
 /// A connection is idle when nothing came or went for so long, ms: below that nobody waits in vain.
-const IDLE_MS: u32 = 5_000;
+const IDLE_MS: u32 = 2_000;
 
 /// The sockets of a namespace that say something by themselves: listeners; connections in back-off, with
 /// a closed window, with much that was not read, or idle and unguarded.
