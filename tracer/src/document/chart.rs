@@ -7,6 +7,19 @@ pub enum Chart {
     Lines(Lines),
     /// A distribution.
     Bars(Bars),
+    /// Single numbers, large.
+    Figures(Vec<Figure>),
+}
+
+/// A number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// What it counts.
+    pub name: &'static str,
+    /// The number.
+    pub number: u64,
+    /// Whether any of it is trouble.
+    pub is_trouble: bool,
 }
 
 /// Values over time.
@@ -68,6 +81,7 @@ impl Chart {
                 .lines
                 .iter()
                 .all(|line| line.points.iter().all(|value| *value == 0.0)),
+            Self::Figures(figures) => figures.is_empty(),
             Self::Bars(chart) => chart.bars.iter().all(|bar| bar.count == 0),
         }
     }

@@ -21,7 +21,13 @@ use self::{
     connections::Connections, descriptors::Descriptors, head::Head, overflows::Overflows,
     retransmits::Retransmits,
 };
-use crate::{aggregate::Aggregate, document::Document};
+use crate::{
+    aggregate::Aggregate,
+    document::{
+        Document,
+        chart::{Chart, Figure},
+    },
+};
 
 /// What is reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -95,12 +101,62 @@ impl Report {
         }
     }
 
+    /// The sums, for the top of a page.
+    fn figures(&self) -> Chart {
+        let connections = self.connections.as_ref();
+        let trouble = [
+            (
+                "segments sent again",
+                self.retransmits.as_ref().map(|section| section.segs),
+            ),
+            (
+                "calls without a descriptor",
+                self.fd_exhausted.as_ref().map(|section| section.count),
+            ),
+            (
+                "time-wait overflows",
+                self.time_wait_overflow
+                    .as_ref()
+                    .map(|section| section.count),
+            ),
+            (
+                "connects failed",
+                connections.map(|section| section.connect_failed),
+            ),
+            (
+                "resets sent",
+                connections.map(|section| section.resets_sent),
+            ),
+            (
+                "resets received",
+                connections.map(|section| section.resets_received),
+            ),
+        ];
+        let all = trouble
+            .map(|(name, number)| (name, number, true))
+            .into_iter()
+            .chain([(
+                "connections ended",
+                connections.map(|section| section.connections),
+                false,
+            )]);
+        let figures = all.filter_map(|(name, number, is_trouble)| {
+            Some(Figure {
+                name,
+                number: number?,
+                is_trouble,
+            })
+        });
+        Chart::Figures(figures.collect())
+    }
+
     /// The report for people, with at most `top` rows in a table.
     #[must_use]
     pub fn document(&self, top: usize) -> Document {
         let host = self.head.host.as_deref().unwrap_or("an unknown host");
         let mut to = Document::new(format!("{} of {host}", self.part.title()));
         self.head.write(&mut to);
+        to.chart(self.figures());
         if let Some(section) = &self.retransmits {
             section.write(&mut to, top);
         }

@@ -4,7 +4,7 @@ mod svg;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Block, Document, Table};
+use super::{Block, Document, Table, chart::Chart};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -68,7 +68,7 @@ fn sections(blocks: &[Block]) -> Markup {
 }
 
 const fn is_chart(block: &Block) -> bool {
-    matches!(block, Block::Chart(_))
+    matches!(block, Block::Chart(Chart::Lines(_) | Chart::Bars(_)))
 }
 
 fn block(block: &Block) -> Markup {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::document::chart::{Bars, Chart, Lines};
+use crate::document::chart::{Bars, Chart, Figure, Lines};
 
 /// The drawing's size; the page scales it.
 const WIDTH: f64 = 640.0;
@@ -17,6 +17,7 @@ pub(super) fn chart(chart: &Chart) -> Markup {
     match chart {
         Chart::Lines(chart) => lines(chart),
         Chart::Bars(chart) => bars(chart),
+        Chart::Figures(numbers) => figures(numbers),
     }
 }
 
@@ -107,7 +108,7 @@ fn lines(chart: &Lines) -> Markup {
             }
         }
         @for (share, label) in times(points as f64 * chart.step) {
-            text.axis x=(format!("{:.1}", x(share))) y=(HEIGHT - 6.0) text-anchor="middle" { (label) }
+            text.axis x=(format!("{:.1}", x(share))) y=(HEIGHT - 6.0) text-anchor=(if share > 0.97 { "end" } else { "middle" }) { (label) }
         }
         @for place in 0..points {
             rect.hover x=(format!("{:.1}", x(place as f64 / points as f64))) y=(TOP)
@@ -124,6 +125,19 @@ fn lines(chart: &Lines) -> Markup {
         }
     };
     frame(&chart.title, &drawing, &legend)
+}
+
+fn figures(numbers: &[Figure]) -> Markup {
+    html! {
+        dl.figures {
+            @for one in numbers {
+                div class=[(one.is_trouble && one.number > 0).then_some("trouble")] {
+                    dt { (one.name) }
+                    dd { (one.number) }
+                }
+            }
+        }
+    }
 }
 
 fn bars(chart: &Bars) -> Markup {
