@@ -1,8 +1,18 @@
 //! The command line: a file per command.
 
+mod watch;
+
+mod record;
+mod replay;
+
+mod report;
+
 mod check;
 mod diagnose;
 mod diff;
+
+mod export;
+
 mod doctor;
 mod export;
 mod filters;
@@ -53,6 +63,8 @@ enum Command {
 
 /// Runs the program. Exit codes: 0 done, 1 a budget is violated, 2 usage, 3 no privilege or no kernel support, 4 a check is inconclusive, 5
 /// any other error; `record` has those of its command.
+/// Runs the program. Exit codes: 0 done, 1 a budget is violated, 2 usage, 3 no privilege or no kernel
+/// support, 4 a check is inconclusive, 5 any other error; `record` has those of its command.
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {

@@ -25,7 +25,9 @@ impl Output {
         if self.output.is_some() || !io::stdout().is_terminal() {
             return None;
         }
-        crossterm::terminal::size().ok().map(|(columns, _)| columns)
+        let (columns, _) = crossterm::terminal::size().ok()?;
+        // Some terminals do not say.
+        (columns > 0).then_some(columns)
     }
 
     /// Writes all of it. A new file can be read by its owner only, as it holds addresses.

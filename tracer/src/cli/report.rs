@@ -1,10 +1,20 @@
 //! `tcptrace report`: what happened, by process, peer and listener.
 
-use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::ValueEnum;
 
-use super::{filters::FilterArgs, kernel::KernelArgs, live, output::Output};
+use super::{
+    filters::FilterArgs,
+    kernel::KernelArgs,
+    live::{self, Live},
+    output::{self, Output},
+    recorded,
+};
 use crate::{
     aggregate::Aggregate,
     document::{html, markdown, text},
@@ -51,14 +61,14 @@ enum Format {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let (aggregate, truncated) = match &args.from {
-        Some(path) => super::recorded::read(path)?,
+        Some(path) => recorded::read(path)?,
         None => (trace(args.filters, args.kernel, args.duration)?, None),
     };
     let report = Report::of(&aggregate, args.part, truncated.as_deref());
     let document = || report.document(args.top);
     let text = match args.format {
         Format::Table => text::render(&document(), args.output.width()),
-        Format::Json => super::output::json(&report)?,
+        Format::Json => output::json(&report)?,
         Format::Markdown => markdown::render(&document()),
         Format::Html => html::render(&document()),
     };
@@ -66,14 +76,18 @@ pub(super) fn run(args: Args) -> Result<()> {
 }
 
 fn trace(filters: FilterArgs, kernel: KernelArgs, duration: Duration) -> Result<Aggregate> {
-    let options = kernel.options(filters.resolve()?);
-    if std::io::stderr().is_terminal() {
-        eprintln!(
-            "tcptrace: tracing for {} s; Ctrl-C ends earlier",
-            duration.as_secs_f64()
-        );
-    }
+    let mut options = kernel.options(filters.resolve()?);
+    options.facts = true;
     let mut aggregate = Aggregate::default();
-    live::trace(options, Some(duration), &mut aggregate, |_| Ok(()))?;
+    live::block_on(async {
+        let mut live = Live::start(options, Some(duration))?;
+        live.begin(&mut aggregate)?;
+        if io::stderr().is_terminal() {
+            let seconds = duration.as_secs_f64();
+            eprintln!("tcptrace: tracing for {seconds} s; Ctrl-C ends earlier");
+        }
+        while live.step(&mut aggregate).await? {}
+        live.finish(&mut aggregate)
+    })?;
     Ok(aggregate)
 }

@@ -10,7 +10,7 @@ use crate::{
     aggregate::{self, Aggregate},
     document::{Document, Table, chart::Chart, number, numbers, words},
     event::{Errno, Syscall},
-    fact::Subject,
+    fact::{Subject, name},
     time::Time,
 };
 
@@ -100,8 +100,8 @@ impl Descriptors {
                     process.who.name(),
                     process.count.to_string(),
                     number::known(process.open_fds),
-                    limit_text(process.limit_soft),
-                    limit_text(process.limit_hard),
+                    number::known(process.limit_soft.map(limit::shown)),
+                    number::known(process.limit_hard.map(limit::shown)),
                     number::known(process.limit_set_by.clone()),
                 ]
             })
@@ -135,7 +135,7 @@ impl Descriptors {
                     call.errno.to_string(),
                     call.count.to_string(),
                     number::known(call.open_fds),
-                    limit_text(call.limit_soft),
+                    number::known(call.limit_soft.map(limit::shown)),
                 ]
             },
         ));
@@ -166,31 +166,22 @@ impl OfProcess {
             // RLIM_INFINITY is -1 as a signed number.
             Some(number.cast_unsigned())
         };
+        let open_fds = calls.iter().find_map(|call| call.open_fds.map(u64::from));
+        let soft = calls.iter().find_map(|call| call.limit_soft);
+        let hard = calls.iter().find_map(|call| call.limit_hard);
+        let limit_soft = soft.or_else(|| fact(name::LIMIT_SOFT));
+        let limit_hard = hard.or_else(|| fact(name::LIMIT_HARD));
         Self {
             who: Who::of(process.who.as_ref()),
             count,
             in_events: calls.iter().map(|call| call.count).sum(),
-            open_fds: calls
-                .iter()
-                .find_map(|call| call.open_fds.map(u64::from))
-                .or_else(|| fact("open_fds")),
-            limit_soft: calls
-                .iter()
-                .find_map(|call| call.limit_soft)
-                .or_else(|| fact("limit_nofile_soft")),
-            limit_hard: calls
-                .iter()
-                .find_map(|call| call.limit_hard)
-                .or_else(|| fact("limit_nofile_hard")),
-            limit_set_by: pid.and_then(|pid| limit::set_by(aggregate, pid)),
+            open_fds: open_fds.or_else(|| fact(name::OPEN_FDS)),
+            limit_soft,
+            limit_hard,
+            limit_set_by: pid
+                .zip(limit_soft.zip(limit_hard))
+                .and_then(|(pid, own)| limit::set_by(aggregate, pid, own)),
             calls,
         }
-    }
-}
-
-fn limit_text(limit: Option<u64>) -> String {
-    match limit {
-        Some(u64::MAX) => String::from("unlimited"),
-        limit => number::known(limit),
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     aggregate::Aggregate,
-    fact::{Facts, Subject},
+    fact::{Facts, Subject, name},
     identity::Pid,
     time::Time,
 };
@@ -11,14 +11,14 @@ use crate::{
 /// Ancestors that are asked.
 const GENERATIONS: usize = 32;
 
-/// A sentence; `None` where the trace does not tell.
-pub(super) fn set_by(aggregate: &Aggregate, pid: Pid) -> Option<String> {
+/// A sentence about a limit that was in force, soft and hard; `None` where the trace does not tell.
+pub(super) fn set_by(aggregate: &Aggregate, pid: Pid, own: (u64, u64)) -> Option<String> {
     let facts = &aggregate.facts;
     let limits = |pid: Pid| {
-        let limit = |name| facts.number(&Subject::Process(pid), name);
-        Some((limit("limit_nofile_soft")?, limit("limit_nofile_hard")?))
+        // RLIM_INFINITY is -1 as a signed number.
+        let limit = |name| Some(facts.number(&Subject::Process(pid), name)?.cast_unsigned());
+        Some((limit(name::LIMIT_SOFT)?, limit(name::LIMIT_HARD)?))
     };
-    let own = limits(pid)?;
     let mut setter = pid;
     for _ in 0..GENERATIONS {
         let parent = parent(facts, setter)?;
@@ -27,20 +27,20 @@ pub(super) fn set_by(aggregate: &Aggregate, pid: Pid) -> Option<String> {
             setter = parent;
             continue;
         }
-        let name = |pid: Pid| match facts.text(&Subject::Process(pid), "comm") {
+        let process = |pid: Pid| match facts.text(&Subject::Process(pid), name::COMM) {
             Some(comm) => format!("{comm}[{}]", pid.pid),
             None => format!("process {}", pid.pid),
         };
         let whose = if setter == pid {
             String::from("not inherited: set by itself or as it was started")
         } else {
-            format!("inherited from {}", name(setter))
+            format!("inherited from {}", process(setter))
         };
         return Some(format!(
             "{whose}; above it {} has {} (hard {})",
-            name(parent),
-            limit(theirs.0),
-            limit(theirs.1)
+            process(parent),
+            shown(theirs.0),
+            shown(theirs.1)
         ));
     }
     None
@@ -49,16 +49,19 @@ pub(super) fn set_by(aggregate: &Aggregate, pid: Pid) -> Option<String> {
 fn parent(facts: &Facts, pid: Pid) -> Option<Pid> {
     let number = |name| u64::try_from(facts.number(&Subject::Process(pid), name)?).ok();
     Some(Pid {
-        pid: u32::try_from(number("parent")?)
+        pid: u32::try_from(number(name::PARENT)?)
             .ok()
             .filter(|pid| *pid != 0)?,
-        start: Time(number("parent_start")?),
+        start: Time(number(name::PARENT_START)?),
     })
 }
 
-/// RLIM_INFINITY is -1 as a signed number.
-fn limit(number: i64) -> String {
-    u64::try_from(number).map_or_else(|_| String::from("unlimited"), |number| number.to_string())
+/// A limit as a table shows it.
+pub(super) fn shown(limit: u64) -> String {
+    match limit {
+        u64::MAX => String::from("unlimited"),
+        limit => limit.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -106,15 +109,19 @@ mod tests {
         .concat();
         let aggregate = facts(&rows);
         assert_eq!(
-            set_by(&aggregate, id(30)).as_deref(),
+            set_by(&aggregate, id(30), (64, 4096)).as_deref(),
             Some("inherited from supervisord[20]; above it sh[10] has 1024 (hard 4096)")
         );
         assert_eq!(
-            set_by(&aggregate, id(20)).as_deref(),
+            set_by(&aggregate, id(20), (64, 4096)).as_deref(),
             Some(
                 "not inherited: set by itself or as it was started; above it sh[10] has 1024 (hard 4096)"
             )
         );
-        assert_eq!(set_by(&aggregate, id(10)), None, "its parent is not known");
+        assert_eq!(
+            set_by(&aggregate, id(10), (1024, 4096)),
+            None,
+            "its parent is not known"
+        );
     }
 }
