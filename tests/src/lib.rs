@@ -7,8 +7,8 @@ mod cgroup;
 mod need;
 mod netns;
 mod process;
-mod tmux;
 mod recording;
+mod tmux;
 mod trace;
 
 pub mod descriptor_calls;
@@ -26,6 +26,6 @@ pub use netns::{Netns, Veth};
 pub use process::{
     Reaped, Server, Traffic, children, comm, descriptor_limits, open_descriptors, start_time,
 };
-pub use tmux::Tmux;
 pub use recording::Replay;
+pub use tmux::Tmux;
 pub use trace::{Ended, Trace, tcptrace, tcptrace_path};

@@ -5,25 +5,21 @@ mod watch;
 mod record;
 mod replay;
 
+mod diagnose;
 mod report;
 
 mod check;
-mod diagnose;
 mod diff;
 
 mod export;
 
 mod doctor;
-mod export;
+
 mod filters;
 mod kernel;
 mod live;
 mod output;
-mod record;
 mod recorded;
-mod replay;
-mod report;
-mod watch;
 
 use std::{io::ErrorKind, process::ExitCode};
 
@@ -61,8 +57,6 @@ enum Command {
     Doctor(doctor::Args),
 }
 
-/// Runs the program. Exit codes: 0 done, 1 a budget is violated, 2 usage, 3 no privilege or no kernel support, 4 a check is inconclusive, 5
-/// any other error; `record` has those of its command.
 /// Runs the program. Exit codes: 0 done, 1 a budget is violated, 2 usage, 3 no privilege or no kernel
 /// support, 4 a check is inconclusive, 5 any other error; `record` has those of its command.
 #[must_use]

@@ -133,7 +133,7 @@ fn on_screen(options: Options, limit: Option<Duration>, mut writer: Option<Write
                     break;
                 }
                 if let Page::Process(pid) = screen.state.view.page {
-                    live.look_at(pid, &mut screen)?;
+                    live.look_at(pid, &mut both(&mut screen, &mut writer))?;
                 }
             }
             live.finish(&mut both(&mut screen, &mut writer))?

@@ -91,7 +91,9 @@ impl Process {
     /// split.
     pub(crate) fn clock(self) -> Result<Clock> {
         let clock = clock_getcpuclockid(Pid::from_raw(self.0.try_into()?))?;
-        let ns = Duration::from(clock_gettime(clock)?).as_nanos().try_into()?;
+        let ns = Duration::from(clock_gettime(clock)?)
+            .as_nanos()
+            .try_into()?;
         let stat = self.read("stat")?;
         let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
         let mut ticks = after_name.split_whitespace().skip(11).map(str::parse);
