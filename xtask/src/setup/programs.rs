@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_benchmarks_alone_need_is_not_asked_of_tests() {
-        let wrk = |scope| missing_by(scope, |name| name != "wrk").count();
+        let bpftrace = |scope| missing_by(scope, |name| name != "bpftrace").count();
         let scopes = [
             Scope::Build,
             Scope::Lint,
@@ -121,6 +121,6 @@ mod tests {
             Scope::Bench,
             Scope::All,
         ];
-        assert_eq!(scopes.map(wrk), [0, 0, 0, 1, 1]);
+        assert_eq!(scopes.map(bpftrace), [0, 0, 0, 1, 1]);
     }
 }
