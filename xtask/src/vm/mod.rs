@@ -2,12 +2,13 @@
 //!
 //! Read in this order: `series` (which kernels), `sites`, `apt` and `pick` (where they come from), `kernel` and `modules` (what
 //! is taken out of their packages), `payload`, `programs` and `initramfs` (what is put in front of them), `qemu` and
-//! `console` (one boot), `table` and `readme` (what came of it).
+//! `console` (one boot), `here` (no boot), `table` and `readme` (what came of it).
 
 mod apt;
 mod command;
 mod console;
 mod cpio;
+mod here;
 mod initramfs;
 mod kernel;
 mod modules;
@@ -57,6 +58,9 @@ pub(crate) struct Args {
     /// How many machines run at once; each takes a processor and 1 GiB. Default: the processors there are.
     #[arg(long)]
     jobs: Option<NonZero<usize>>,
+    /// Runs the tests on this machine's own kernel, too, on the rungs that it has.
+    #[arg(long)]
+    here: bool,
     /// Shows the output of tests that pass, too.
     #[arg(long)]
     show: bool,
@@ -137,6 +141,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 .iter()
                 .map(|rung| Row::new(*series, *rung, &kernel.release, plan, &run)),
         );
+    }
+    if args.here {
+        let here = here::run(&payload, rungs, &args.filters, &folder)?;
+        let row = |rung: &Rung| Row::new(here.series, *rung, &here.release, &here.plan, &here.run);
+        rows.extend(here.rungs.iter().map(|rung| row(rung).of_this_machine()));
     }
     ensure!(
         payload.tracer_checksum()? == sum,

@@ -21,7 +21,7 @@ const SUITE: &str = "tcptrace-tests";
 const STATES: &str = "states";
 
 /// Where the tracer stands in the machines.
-const TCPTRACE: &str = "/usr/bin/tcptrace";
+pub(super) const TCPTRACE: &str = "/usr/bin/tcptrace";
 
 /// Where the test binaries stand. They look for the helper program beside this folder, as in cargo's.
 const TESTS: &str = "/vm/suite/deps";

@@ -40,7 +40,7 @@ fn markdown(results: &Value) -> Result<String> {
 
     let covers = results["covers"].as_str().unwrap_or_default();
     let mut table = format!("Tests that passed, on each kernel and rung: {covers}.\n\n");
-    table += &format!("| Linux | Debian's kernel | {} |\n", rungs.join(" | "));
+    table += &format!("| Linux | kernel | {} |\n", rungs.join(" | "));
     table += &format!("| --- | --- |{}\n", " --- |".repeat(rungs.len()));
     for (kernel, release) in kernels {
         let cells: Vec<String> = rungs
@@ -49,7 +49,7 @@ fn markdown(results: &Value) -> Result<String> {
                 let row = rows
                     .iter()
                     .find(|row| row["kernel"] == kernel.as_str() && row["rung"] == rung.as_str());
-                row.map_or_else(|| "not run".to_owned(), cell)
+                row.map_or_else(|| "not to be had".to_owned(), cell)
             })
             .collect();
         table += &format!("| {kernel} | {release} | {} |\n", cells.join(" | "));
@@ -94,10 +94,10 @@ mod tests {
             "\
 Tests that passed, on each kernel and rung: all of it.
 
-| Linux | Debian's kernel | auto | kprobe |
+| Linux | kernel | auto | kprobe |
 | --- | --- | --- | --- |
 | 5.10 | 5.10.1 | 8 of 9, 1 left out | **FAILED**, 8 of 9 |
-| 6.1 | 6.1.1 | 8 of 9, 1 left out | not run |
+| 6.1 | 6.1.1 | 8 of 9, 1 left out | not to be had |
 
 The same file ran on all of them, SHA-256 `5c5c`.
 "

@@ -98,6 +98,12 @@ impl Row {
         }
     }
 
+    /// The row of the machine that runs the virtual ones.
+    pub(super) fn of_this_machine(mut self) -> Self {
+        self.release += ", this machine's own";
+        self
+    }
+
     /// All is well, or the kernel is too old for the rung.
     pub(super) fn passed(&self) -> bool {
         let too_old = self.refused && self.series < self.rung.minimum();
