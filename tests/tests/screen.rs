@@ -229,6 +229,31 @@ fn recorded_from_here_on() {
     let text = report.to_string();
     assert!(text.contains(&format!(":{failed}")), "{failed} in {text}");
     assert!(!text.contains(&format!(":{}", 70 + failed)), "{text}");
+
+    // It opens in the same screen, with time controls.
+    tmux.wait_for("the shell", |screen| screen.trim_end().ends_with("ready>"));
+    tmux.run(&format!(
+        "{} replay {}",
+        tcptrace_path().display(),
+        file.display()
+    ));
+    tmux.wait_for("a player", |screen| {
+        screen.contains("1x") && screen.contains("space play")
+    });
+    tmux.keys(&["$"]);
+    tmux.wait_for("its end", |screen| {
+        lines(screen, &name).iter().any(|line| line.contains("/24"))
+    });
+    tmux.keys(&["Enter"]);
+    tmux.wait_for("the recorded sum", |screen| {
+        lines(screen, "out of descriptors")
+            .iter()
+            .any(|line| line.contains(&format!(" {failed} ")))
+    });
+    tmux.keys(&["Escape", "0", "Space"]);
+    tmux.wait_for("its beginning", |screen| screen.contains("0:00:00 of"));
+    tmux.keys(&["q"]);
+    tmux.wait_for("the shell", |screen| screen.trim_end().ends_with("ready>"));
 }
 
 /// However it ends, the terminal is as it was.

@@ -20,6 +20,7 @@ mod kernel;
 mod live;
 mod output;
 mod recorded;
+mod screen;
 
 use std::{io::ErrorKind, process::ExitCode};
 

@@ -7,10 +7,11 @@ use std::{
 
 use clap::ValueEnum;
 
-use super::{filters, recorded, unless_reader_left};
+use super::{filters, recorded, screen, unless_reader_left};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     file,
+    screen::{play, state},
     sink::{
         Sink,
         json::Json,
@@ -27,12 +28,12 @@ pub(super) struct Args {
     /// A recorded trace
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// How fast: 1 as it happened, 10 ten times as fast, or max
-    #[arg(long, value_name = "N", default_value = "max")]
-    speed: Speed,
-    /// How events are written
-    #[arg(long, value_enum, default_value_t = Format::Lines)]
-    format: Format,
+    /// How fast: 1 as it happened (the screen's), 10 ten times as fast, or max (that of lines and JSON); the screen has these three
+    #[arg(long, value_name = "N")]
+    speed: Option<Speed>,
+    /// How the trace is shown; by default the screen on a terminal, else lines
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Only events whose owner had this process id
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
@@ -46,6 +47,8 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
+    /// The screen of watch, with time controls
+    Screen,
     /// One line an event, for people
     Lines,
     /// One JSON object a line, see docs/schema.md
@@ -53,22 +56,46 @@ enum Format {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    let mut sink: Box<dyn Sink> = match args.format {
-        Format::Lines => Box::new(Lines(out)),
-        Format::Json => Box::new(Json::new(out)),
-    };
-    let mut summary = Summary(io::stderr().lock());
-    let mut both = Tee(vec![sink.as_mut(), &mut summary]);
     let wanted = Wanted {
         pids: args.pid,
         ports: args.port,
         events: args.events,
     };
-    let mut only = Only::new(&mut both, wanted);
-    let read = file::read(&args.file, &mut Paced::new(&mut only, args.speed));
-    if let Some(completeness) = unless_reader_left(read)? {
+    let is_screen = args.format.map(|format| matches!(format, Format::Screen));
+    if screen::is_shown(is_screen)? {
+        let completeness = play::play(&args.file, &wanted, on_screen(args.speed)?)?;
         recorded::warn(&args.file, completeness);
+        return Ok(());
     }
+    let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let mut sink: Box<dyn Sink> = match args.format {
+        Some(Format::Json) => Box::new(Json::new(out)),
+        _ => Box::new(Lines(out)),
+    };
+    let mut summary = Summary(io::stderr().lock());
+    let mut both = Tee(vec![sink.as_mut(), &mut summary]);
+    let mut only = Only::new(&mut both, wanted);
+    let read = file::read(
+        &args.file,
+        &mut Paced::new(&mut only, args.speed.unwrap_or(Speed::Max)),
+    );
+    let Some(completeness) = unless_reader_left(read)? else {
+        return Ok(());
+    };
+    recorded::warn(&args.file, completeness);
     Ok(())
+}
+
+/// The screen's own speeds.
+fn on_screen(speed: Option<Speed>) -> Result<state::Speed> {
+    match speed {
+        None => Ok(state::Speed::Real),
+        Some(Speed::Max) => Ok(state::Speed::Max),
+        Some(Speed::Times(1.0)) => Ok(state::Speed::Real),
+        Some(Speed::Times(10.0)) => Ok(state::Speed::Ten),
+        Some(Speed::Times(times)) => Err(Error::usage(
+            format!("the screen does not play at {times} times the speed"),
+            "give --speed 1, 10 or max, or --format lines",
+        )),
+    }
 }

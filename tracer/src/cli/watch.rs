@@ -1,8 +1,7 @@
 //! `tcptrace watch`: events as they happen.
 
 use std::{
-    env,
-    io::{self, BufWriter, IsTerminal as _},
+    io::{self, BufWriter},
     path::PathBuf,
     time::Duration,
 };
@@ -14,17 +13,16 @@ use super::{
     filters::FilterArgs,
     kernel::KernelArgs,
     live::{self, Live},
-    unless_reader_left,
+    screen, unless_reader_left,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     file::Writer,
     kernel::session::Options,
     screen::{
         front::Front,
         run::{Screen, Wish},
         state::Page,
-        terminal,
     },
     sink::{Sink, json::Json, lines::Lines, summary, tee::Tee},
 };
@@ -61,7 +59,11 @@ enum Format {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let mut options = args.kernel.options(args.filters.resolve()?);
-    let format = format(args.format)?;
+    let is_screen = args.format.map(|format| matches!(format, Format::Screen));
+    let format = match (screen::is_shown(is_screen)?, args.format) {
+        (true, _) => Format::Screen,
+        (false, format) => format.unwrap_or(Format::Lines),
+    };
     let mut writer = match &args.record {
         Some(path) => Some(Writer::create(path, args.force)?),
         None => None,
@@ -87,26 +89,6 @@ fn both<'a>(shown: &'a mut dyn Sink, writer: &'a mut Option<Writer>) -> Tee<'a> 
         sinks.push(writer);
     }
     Tee(sinks)
-}
-
-/// What was asked for, if it can be; else what suits the output.
-fn format(wanted: Option<Format>) -> Result<Format> {
-    let is_terminal = io::stdout().is_terminal();
-    let term = env::var("TERM").ok();
-    let is_drawable = terminal::is_drawable(term.as_deref());
-    match wanted {
-        Some(Format::Screen) if !is_terminal => Err(Error::usage(
-            "the screen needs a terminal, and the output is none",
-            "--format lines and --format json go into a pipe or a file",
-        )),
-        Some(Format::Screen) if !is_drawable => Err(Error::usage(
-            format!("the screen can't be drawn on this terminal: TERM is {term:?}"),
-            "use --format lines, or set TERM to what the terminal is, such as xterm-256color",
-        )),
-        Some(format) => Ok(format),
-        None if is_terminal && is_drawable => Ok(Format::Screen),
-        None => Ok(Format::Lines),
-    }
 }
 
 /// Traces onto the screen.

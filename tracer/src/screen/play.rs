@@ -28,7 +28,10 @@ use crate::{
     event::Event,
     fact::Fact,
     file::{self, Completeness},
-    sink::Sink,
+    sink::{
+        Sink,
+        only::{Only, Wanted},
+    },
     time::Time,
     trace::frame::{End, Start, Sums},
 };
@@ -36,12 +39,12 @@ use crate::{
 /// While time runs as fast as it can, keys are answered this often.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Plays the trace in a file until the user quits.
+/// Plays what is wanted of the trace in a file until the user quits.
 ///
 /// # Errors
 ///
 /// When the file can't be read, or there is no terminal.
-pub fn play(path: &Path) -> Result<Completeness> {
+pub fn play(path: &Path, wanted: &Wanted, speed: Speed) -> Result<Completeness> {
     let mut span = Span::default();
     let completeness = file::read(path, &mut span)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -50,14 +53,14 @@ pub fn play(path: &Path) -> Result<Completeness> {
         .context("no event loop")?;
     let mut playing = {
         let _within = runtime.enter();
-        Playing::new(&span).context("the terminal can't be taken over")?
+        Playing::new(&span, speed).context("the terminal can't be taken over")?
     };
     playing.runtime = Some(runtime);
     if let Completeness::Truncated { reason } = &completeness {
         playing.screen.state.message = Some(reason.clone());
     }
     loop {
-        let read = file::read(path, &mut playing);
+        let read = file::read(path, &mut Only::new(&mut playing, wanted.clone()));
         let read = match (read, playing.broken_off.take()) {
             (_, Some(BrokenOff::Quit)) => break,
             (_, Some(BrokenOff::Back)) => Ok(()),
@@ -156,7 +159,7 @@ struct Playing {
 }
 
 impl Playing {
-    fn new(span: &Span) -> io::Result<Self> {
+    fn new(span: &Span, speed: Speed) -> io::Result<Self> {
         let mut screen = Screen::new(|_| {
             Err(Error::usage(
                 "this is a recorded trace already",
@@ -166,7 +169,7 @@ impl Playing {
         screen.state.player = Some(Player {
             first: span.first.unwrap_or(span.last),
             last: span.last,
-            speed: Speed::default(),
+            speed,
             is_paused: false,
         });
         let now = Instant::now();

@@ -106,9 +106,9 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// From what was read.
+    /// From what was read; `exact` is what events call a process.
     #[must_use]
-    pub fn of(facts: &Facts) -> Self {
+    pub fn of(facts: &Facts, exact: impl Fn(Pid) -> Pid) -> Self {
         let mut all = Self::default();
         let mut counters: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         let (mut sent, mut again) = (0, 0);
@@ -128,8 +128,12 @@ impl Conditions {
             match *subject {
                 Subject::Machine => all.files = gauge(name::FILE_NR, name::FILE_MAX),
                 Subject::Process(pid) => {
-                    all.descriptors
-                        .extend(gauge(name::OPEN_FDS, name::LIMIT_SOFT).map(|gauge| (pid, gauge)));
+                    let exact = exact(pid);
+                    if let Some(gauge) = gauge(name::OPEN_FDS, name::LIMIT_SOFT)
+                        && (exact == pid || !all.descriptors.contains_key(&exact))
+                    {
+                        all.descriptors.insert(exact, gauge);
+                    }
                 }
                 Subject::Namespace(netns) => {
                     all.namespaces += 1;
@@ -247,7 +251,7 @@ mod tests {
             add(netns, "net.ipv4.tcp_max_tw_buckets", limit);
             add(netns, "TcpExt.TCPTimeWaitOverflow", overflows);
         }
-        let conditions = Conditions::of(&facts);
+        let conditions = Conditions::of(&facts, |pid| pid);
         let order: Vec<_> = conditions
             .time_wait
             .iter()

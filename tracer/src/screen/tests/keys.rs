@@ -303,3 +303,29 @@ fn groupings_that_lack_a_column_are_not_sorted_by_it() {
     }
     assert!(matches!(state.rows[0].key, Key::Peer(_)));
 }
+
+/// What was read of a process before its first event has a start that is cut to hundredths of a second.
+#[test]
+fn a_process_has_one_row_under_the_name_of_its_events() {
+    use super::scene::{process, refused, snapshot};
+    use crate::identity::Identity;
+
+    let mut state = snapshot();
+    press(&mut state, KeyCode::Enter);
+    let cut = process(1_234, "python3", None);
+    let exact = std::rc::Rc::new(Identity {
+        start: Time(cut.start.0 + 1_234_567),
+        ..(*cut).clone()
+    });
+    state.event(&refused(10, &exact)).unwrap();
+    state.touch();
+    state.refresh();
+    assert_eq!(state.view.page, Page::Process(exact.id()));
+    press(&mut state, KeyCode::Esc);
+    let rows: Vec<_> = state
+        .rows
+        .iter()
+        .map(|row| (row.name(), row.gauge.is_some()))
+        .collect();
+    assert_eq!(rows, [("python3[1234]".to_owned(), true)]);
+}
