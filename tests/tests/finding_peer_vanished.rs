@@ -12,16 +12,19 @@ use tcptrace_tests::{
 };
 
 /// Long enough for four timeouts of the same data.
-const WATCH: Duration = Duration::from_secs(5);
+const WATCH: Duration = Duration::from_secs(6);
 
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap().as_nanos() as i64
 }
 
-/// Diagnoses, and then waits for what was predicted; the prediction must be right to 10 % of the whole.
-fn predicted(near: &Netns, vanished: i64, is_there: impl Fn() -> bool) -> Finding {
-    let finding = the_only("peer-vanished", &findings(near, WATCH));
+/// Diagnoses from before `vanish` on, and then waits for what was predicted; the prediction must be right to 10 % of the whole.
+fn predicted(near: &Netns, vanish: impl FnOnce(), is_there: impl Fn() -> bool) -> Finding {
+    let diagnosis = Diagnosis::start(near, WATCH);
+    let vanished = now();
+    vanish();
+    let finding = the_only("peer-vanished", &diagnosis.findings());
     assert!(is_there(), "it has not given up yet");
     assert_eq!(finding.severity(), "critical");
     let predicted = nanoseconds(finding.evidence("gives_up_at").0);
@@ -39,11 +42,10 @@ fn predicted(near: &Netns, vanished: i64, is_there: impl Fn() -> bool) -> Findin
 fn replication(sysctls: &[(&str, &str)]) -> Finding {
     let incident = Replication::start(sysctls);
     let near = &incident.veth.near;
-    let vanished = now();
-    incident.vanish();
     // Connects that follow find nobody either: only the connection of the beginning counts.
-    let ports = connection(&incident);
-    let finding = predicted(near, vanished, || connection(&incident) == ports);
+    let first = connection(&incident);
+    let is_there = || connection(&incident) == first;
+    let finding = predicted(near, || incident.vanish(), is_there);
     assert_eq!(finding.pid(), incident.replica.pid());
     assert_eq!(finding.peer(), format!("{}:{}", Veth::FAR, Redis::PORT));
     assert_eq!(near.counter("TcpExtTCPAbortOnTimeout"), 1);
@@ -99,11 +101,8 @@ fn by_user_timeout() {
     let _redis = Redis::start(&veth.far, &[]);
     let client = peer_vanished::talker(&veth, TIMEOUT_MS);
     wait::until_true("it talks", || !client.answers().is_empty());
-    let vanished = now();
-    peer_vanished::vanish(&veth.far);
-    let finding = predicted(&veth.near, vanished, || {
-        !client.answers().contains_key("ETIMEDOUT")
-    });
+    let is_there = || !client.answers().contains_key("ETIMEDOUT");
+    let finding = predicted(&veth.near, || peer_vanished::vanish(&veth.far), is_there);
     assert_eq!(finding.pid(), client.pid());
     assert_eq!(finding.number("TCP_USER_TIMEOUT"), u64::from(TIMEOUT_MS));
 }
@@ -127,13 +126,15 @@ fn found_late() {
 fn not_a_host_that_was_rebooted() {
     let mut incident = Replication::start(&[]);
     let near = incident.veth.near.another();
+    let diagnosis = Diagnosis::start(&near, Duration::from_secs(12));
     incident.vanish();
     wait::until_true("it sends again", || {
         incident.connections().contains("backoff:2")
     });
-    let diagnosis = Diagnosis::start(&near, Duration::from_secs(8));
     incident.come_back_rebooted();
-    let finding = the_only("peer-restarted", &diagnosis.findings());
+    let found = diagnosis.findings();
+    assert_eq!(near.counter("TcpEstabResets"), 1, "a reset has come");
+    let finding = the_only("peer-restarted", &found);
     assert_eq!(finding.pid(), incident.replica.pid());
 }
 

@@ -9,11 +9,11 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Server, need_program};
+use crate::{Reaped, need_program};
 
-/// A running rsyslogd.
+/// A running rsyslogd. It is killed: asked to end, it would try to get rid of its lines first, without a pause.
 pub struct Rsyslog {
-    server: Server,
+    server: Reaped,
     folder: TempDir,
 }
 
@@ -30,9 +30,10 @@ impl Rsyslog {
             .arg(path("pid"))
             .arg("-f")
             .arg(path("conf"))
+            .stdin(Stdio::null())
             .stderr(Stdio::null());
         Self {
-            server: Server::spawn(&mut command),
+            server: Reaped(command.spawn().expect("start rsyslogd")),
             folder,
         }
     }
@@ -44,7 +45,7 @@ impl Rsyslog {
 
     /// The process id.
     pub fn pid(&self) -> u32 {
-        self.server.pid()
+        self.server.id()
     }
 
     /// Logs a line, as programs do, through its socket FOLDER/log; false while it does not listen yet.
