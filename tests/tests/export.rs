@@ -65,7 +65,7 @@ fn export(host: &Host, to: &str, output: &Path) {
 fn query(folder: &Path) -> String {
     let readme = include_str!("../../README.md");
     let begin = readme.find("SELECT ").expect("README has a query");
-    let query = readme[begin..].split("```").next().unwrap();
+    let query = readme[begin..].split('"').next().unwrap();
     assert!(query.contains("'fleet/"), "{query}");
     query.replace("'fleet/", &format!("'{}/", folder.display()))
 }

@@ -521,6 +521,20 @@ fn files_of_all_versions_are_read() {
     }
 }
 
+/// `docs/trace-file.md` has each column, in order.
+#[test]
+fn every_column_is_documented() {
+    let page = include_str!("../../../docs/trace-file.md");
+    let (_, rest) = page.split_once("<!-- columns: those of").unwrap();
+    let (table, _) = rest.split_once("<!-- columns: end -->").unwrap();
+    let documented: Vec<&str> = table.lines().skip(3).collect();
+    let expected: Vec<String> = super::table::COLUMNS
+        .iter()
+        .map(|(name, kind, meaning)| format!("| `{name}` | {kind} | {} |", meaning.trim()))
+        .collect();
+    assert_eq!(documented, expected);
+}
+
 fn small() -> &'static [u8] {
     static SMALL: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| bytes(&trace(60, 20)));
     &SMALL
