@@ -16,6 +16,7 @@ pub mod events;
 pub mod finding;
 pub mod incident;
 pub mod program;
+pub mod schema;
 pub mod sockets;
 pub mod uring;
 pub mod wait;

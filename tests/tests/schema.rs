@@ -2,65 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tcptrace_tests::{Trace, Traffic, Veth, events::Event, tcptrace};
-
-const SCHEMA: &str = include_str!("../../docs/schema.md");
-
-/// Objects whose keys are data: a state's, an event's, a program's, a rung's or a field's name.
-const KEYED_BY_DATA: [&str; 6] = [
-    "us_in_state",
-    "events",
-    "programs",
-    "refused",
-    "prototypes",
-    "fields_missing",
-];
+use tcptrace_tests::{Trace, Traffic, Veth, events::Event, schema, tcptrace};
 
 type Fields = BTreeMap<String, BTreeSet<String>>;
 
-/// Fields by section: each `## name` with the first column of its tables. A field of a nested object is `outer.inner`, of an
-/// object in a list `outer[].inner`.
-fn documented() -> Fields {
-    let mut sections = Fields::new();
-    let mut section = String::new();
-    for line in SCHEMA.lines() {
-        if let Some(title) = line.strip_prefix("## ") {
-            section = title.trim_matches('`').to_owned();
-        } else if let Some(row) = line.strip_prefix("| `") {
-            let field = row.split('`').next().unwrap().to_owned();
-            assert!(
-                sections.entry(section.clone()).or_default().insert(field),
-                "twice: {line}"
-            );
-        }
-    }
-    sections
-}
-
-/// The names in `value`, as the page writes them; a map whose keys are data has none.
-fn names(value: &serde_json::Value, prefix: &str, found: &mut BTreeSet<String>) {
-    match value {
-        serde_json::Value::Object(fields) => {
-            for (name, value) in fields {
-                let path = format!("{prefix}{name}");
-                found.insert(path.clone());
-                if !KEYED_BY_DATA.contains(&name.as_str()) {
-                    names(value, &format!("{path}."), found);
-                }
-            }
-        }
-        serde_json::Value::Array(items) => {
-            let prefix = format!("{}[].", prefix.trim_end_matches('.'));
-            items.iter().for_each(|item| names(item, &prefix, found));
-        }
-        _ => {}
-    }
-}
-
 fn printed(event: &Event) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    names(&event.0, "", &mut found);
-    found
+    schema::printed(&event.0)
 }
 
 #[test]
@@ -109,7 +56,7 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
     }
     let ended = trace.stop();
 
-    let pages = documented();
+    let pages = schema::documented();
     let common = &pages["Common fields"];
     let mut union = Fields::new();
     for event in ended.events.iter().filter(|event| event.kind() != "lost") {
@@ -166,6 +113,14 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
         "lost",
         "start",
         "end",
+        // Compared in `report.rs` and `diff.rs`.
+        "report",
+        "report: retransmits",
+        "report: fd_exhausted",
+        "report: time_wait_overflow",
+        "report: connections",
+        "report: peers and listeners",
+        "diff",
         "doctor",
     ]);
     assert_eq!(kinds, known, "the page's tables");

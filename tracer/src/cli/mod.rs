@@ -10,9 +10,6 @@ mod report;
 
 mod check;
 mod diff;
-
-mod export;
-
 mod doctor;
 
 mod filters;

@@ -11,7 +11,15 @@ pub fn render(document: &Document) -> String {
         match block {
             Block::Section(title) => to.push_str(&format!("## {}\n", escaped(title))),
             Block::Text(text) => to.push_str(&format!("{}\n", escaped(text))),
-            Block::Warning(text) => to.push_str(&format!("> **Warning:** {}\n", escaped(text))),
+            Block::Callout(callout) => {
+                let heading = escaped(&callout.heading());
+                to.push_str(&format!("> **{heading}:** {}\n", escaped(&callout.text)));
+            }
+            Block::Steps(steps) => {
+                for (place, step) in steps.iter().enumerate() {
+                    to.push_str(&format!("{}. {}\n", place + 1, escaped(step)));
+                }
+            }
             Block::Table(table) => to.push_str(&rendered(table)),
             Block::Chart(_) => {
                 to.pop();

@@ -25,12 +25,25 @@ pub enum Block {
     Section(String),
     /// Sentences.
     Text(String),
-    /// Sentences that nobody may miss: what is not to be relied on, and why.
-    Warning(String),
+    /// What nobody may miss.
+    Callout(Callout),
+    /// Steps, in order.
+    Steps(Vec<String>),
     /// A table.
     Table(Table),
     /// A chart, only on a page.
     Chart(Chart),
+}
+
+/// What nobody may miss: something that is wrong, or not to be relied on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callout {
+    /// How bad it is: `critical`, `warning` or `notice`.
+    pub level: &'static str,
+    /// What it is about; empty where the text says so.
+    pub title: String,
+    /// Sentences.
+    pub text: String,
 }
 
 /// A table. Texts are as they came (a process may choose its name): each format makes them harmless.
@@ -95,7 +108,11 @@ impl Document {
 
     /// Adds what nobody may miss.
     pub fn warning(&mut self, text: impl Into<String>) {
-        self.blocks.push(Block::Warning(text.into()));
+        self.blocks.push(Block::Callout(Callout {
+            level: "warning",
+            title: String::new(),
+            text: text.into(),
+        }));
     }
 
     /// Adds a table, unless it has no rows.
@@ -110,6 +127,22 @@ impl Document {
         if !chart.is_empty() {
             self.blocks.push(Block::Chart(chart));
         }
+    }
+}
+
+impl Callout {
+    /// `Warning`, or `Critical, fd-limit`.
+    #[must_use]
+    pub fn heading(&self) -> String {
+        let mut heading = self.level.to_owned();
+        if let Some(first) = heading.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        if !self.title.is_empty() {
+            heading.push_str(", ");
+            heading.push_str(&self.title);
+        }
+        heading
     }
 }
 

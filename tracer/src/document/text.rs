@@ -17,9 +17,17 @@ pub fn render(document: &Document, width: Option<u16>) -> String {
                 to.push_str(&format!("\n{title}\n{line}\n"));
             }
             Block::Text(text) => to.push_str(&format!("{}\n", wrapped(&printable(text), width))),
-            Block::Warning(text) => {
-                let text = format!("WARNING: {}", printable(text));
-                to.push_str(&format!("{}\n", wrapped(&text, width)));
+            Block::Callout(callout) => {
+                let level = callout.level.to_uppercase();
+                let space = if callout.title.is_empty() { "" } else { " " };
+                let text = format!("{level}{space}{}: {}", callout.title, callout.text);
+                to.push_str(&format!("{}\n", wrapped(&printable(&text), width)));
+            }
+            Block::Steps(steps) => {
+                for (place, step) in steps.iter().enumerate() {
+                    let step = format!("{}. {}", place + 1, printable(step));
+                    to.push_str(&format!("{}\n", wrapped(&step, width)));
+                }
             }
             Block::Table(table) => to.push_str(&format!("\n{}\n", rendered(table, width))),
             Block::Chart(_) => {}

@@ -7,6 +7,7 @@
 mod chart;
 mod connections;
 mod descriptors;
+mod findings;
 mod head;
 mod limit;
 mod overflows;
@@ -23,6 +24,7 @@ use self::{
 };
 use crate::{
     aggregate::Aggregate,
+    diagnose::{self, Finding},
     document::{
         Document,
         chart::{Chart, Figure},
@@ -77,6 +79,7 @@ pub struct Report {
     pub report: &'static str,
     #[serde(flatten)]
     pub head: Head,
+    pub findings: Vec<Finding>,
     pub retransmits: Option<Retransmits>,
     pub fd_exhausted: Option<Descriptors>,
     pub time_wait_overflow: Option<Overflows>,
@@ -93,6 +96,7 @@ impl Report {
         Self {
             report: part.name(),
             head: Head::of(aggregate, truncated),
+            findings: diagnose::findings(aggregate),
             connections: is_wanted(Part::Connections).then(|| Connections::of(aggregate)),
             retransmits: is_wanted(Part::Retransmits).then(|| Retransmits::of(aggregate)),
             fd_exhausted: is_wanted(Part::FdExhausted).then(|| Descriptors::of(aggregate)),
@@ -157,6 +161,7 @@ impl Report {
         let mut to = Document::new(format!("{} of {host}", self.part.title()));
         self.head.write(&mut to);
         to.chart(self.figures());
+        findings::write(&self.findings, &mut to);
         if let Some(section) = &self.retransmits {
             section.write(&mut to, top);
         }
@@ -209,7 +214,7 @@ mod tests {
     use super::*;
     use crate::{
         aggregate::sample::{connection, sample},
-        document::{markdown, text},
+        document::{html, markdown, text},
     };
 
     const PARTS: [Part; 4] = [
@@ -219,21 +224,55 @@ mod tests {
         Part::TimeWaitOverflow,
     ];
 
+    /// Without findings: those have tests of their own.
+    fn report() -> Report {
+        let mut report = Report::of(&sample().end(10), Part::All, None);
+        report.findings.clear();
+        report
+    }
+
+    #[test]
+    fn what_is_wrong_stands_above_the_numbers() {
+        let report = Report::of(&sample().end(10), Part::Retransmits, None);
+        assert!(
+            report
+                .findings
+                .iter()
+                .any(|finding| finding.name.starts_with("fd-limit"))
+        );
+        let document = report.document(10);
+        for text in [
+            text::render(&document, None),
+            markdown::render(&document),
+            html::render(&document),
+        ] {
+            let place = |what: &str| {
+                text.find(what)
+                    .unwrap_or_else(|| panic!("{what} in {text}"))
+            };
+            assert!(place("What is wrong") < place("fd-limit"), "{text}");
+            assert!(
+                place("fd-limit") < text.rfind("Retransmits").unwrap(),
+                "{text}"
+            );
+        }
+    }
+
     #[test]
     fn tables() {
-        let report = Report::of(&sample().end(10), Part::All, None);
+        let report = report();
         assert_snapshot!(text::render(&report.document(10), Some(80)));
     }
 
     #[test]
     fn markdown() {
-        let report = Report::of(&sample().end(10), Part::All, None);
+        let report = report();
         assert_snapshot!(markdown::render(&report.document(10)));
     }
 
     #[test]
     fn json() {
-        let report = Report::of(&sample().end(10), Part::All, None);
+        let report = report();
         assert_snapshot!(serde_json::to_string_pretty(&report).unwrap());
     }
 

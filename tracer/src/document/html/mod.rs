@@ -76,7 +76,12 @@ fn block(block: &Block) -> Markup {
         // Sections were told apart before.
         Block::Section(_) => html! {},
         Block::Text(text) => html! { p { (text) } },
-        Block::Warning(text) => html! { p.warning role="alert" { strong { "Warning: " } (text) } },
+        Block::Callout(callout) => html! {
+            p class=(format!("callout {}", callout.level)) role="alert" {
+                strong { (callout.heading()) ":" } " " (callout.text)
+            }
+        },
+        Block::Steps(steps) => html! { ol { @for step in steps { li { (step) } } } },
         Block::Table(table) => self::table(table),
         Block::Chart(chart) => svg::chart(chart),
     }
