@@ -18,6 +18,7 @@ pub mod incident;
 pub mod program;
 pub mod schema;
 pub mod sockets;
+pub mod trouble;
 pub mod uring;
 pub mod wait;
 

@@ -11,6 +11,7 @@ struct Program {
 }
 
 const TESTS: &[Program] = &[
+    program("chromium", &["chromium"]),
     program("curl", &["curl"]),
     program("gunicorn", &["gunicorn"]),
     server("haproxy", &["haproxy"], &["haproxy"]),
@@ -25,6 +26,7 @@ const TESTS: &[Program] = &[
     program("redis-cli", &["redis-tools"]),
     server("redis-server", &["redis-server"], &["redis-server"]),
     server("rsyslogd", &["rsyslog"], &["rsyslog"]),
+    program("script", &["bsdutils"]),
     program("setpriv", &["util-linux"]),
     program("ss", &["iproute2"]),
     program("strace", &["strace"]),
