@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod conn;
+pub mod drops;
 pub mod fields;
 pub mod hook;
 pub mod name;

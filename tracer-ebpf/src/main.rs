@@ -2,7 +2,7 @@
 //!
 //! A file per subject. Read `sock` (how the kernel's memory is read), `account` (how each run is
 //! accounted for), `emit` (the only writer of the ring buffers), `conn` and `process` (what is kept),
-//! then the hooks: `state`, `retransmit`, `reset`, `connect`, `accept`, `fd`, `task`, `scan`.
+//! then the hooks: `state`, `retransmit`, `reset`, `connect`, `accept`, `fd`, `task`, `scan`, `drops`.
 #![no_std]
 #![no_main]
 #![expect(
@@ -25,6 +25,7 @@ mod time_wait;
 
 mod accept;
 mod connect;
+mod drops;
 mod fd;
 mod reset;
 mod retransmit;

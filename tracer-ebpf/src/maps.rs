@@ -7,6 +7,7 @@ use aya_ebpf::{
 use tracer_common::{
     config::Config,
     conn::{Address, Conn, Listener, ListenerKey},
+    drops::DropKey,
     fields::Fields,
     hook::{Counters, Hook},
     process::{Process, ProcessKey},
@@ -45,6 +46,10 @@ pub(crate) static FD_STORMS: HashMap<FdKey, Storm> = HashMap::with_max_entries(8
 /// Time-wait overflows.
 #[map]
 pub(crate) static TW_STORMS: HashMap<TwKey, Storm> = HashMap::with_max_entries(8_192, 0);
+
+/// Packets of TCP that the kernel dropped, while loss is looked into.
+#[map]
+pub(crate) static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(4_096, 0);
 
 /// One row per [`Hook`].
 #[map]

@@ -105,7 +105,7 @@ fn met(sk: Sock, run: u64, now: u64) -> Option<*mut Conn> {
 
 /// The ends of the segment that is answered, seen from here; the namespace of the device it came in by.
 #[inline(always)]
-fn answered(skb: u64, tuple: &mut Tuple) {
+pub(crate) fn answered(skb: u64, tuple: &mut Tuple) {
     if skb == 0 {
         return;
     }

@@ -42,7 +42,7 @@ impl Rule for PacketLoss {
     }
 
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
-        let filtered: BTreeSet<u32> = local_firewall_drop::namespaces(aggregate);
+        let filtered = local_firewall_drop::peers(aggregate);
         // A peer that is gone loses everything: that has another name.
         let gone: BTreeSet<(u32, IpAddr)> = stalled::all(aggregate)
             .into_iter()
@@ -52,7 +52,7 @@ impl Rule for PacketLoss {
         for (pid, process) in &aggregate.processes {
             for (key, flow) in &process.flows {
                 let at = (key.netns, key.peer);
-                if filtered.contains(&key.netns) || gone.contains(&at) {
+                if filtered.contains_key(&at) || gone.contains(&at) {
                     continue;
                 }
                 for (cause, segs) in &flow.retransmits {

@@ -70,6 +70,15 @@ fn finding(aggregate: &Aggregate, netns: u32) -> Option<Finding> {
     if cookies + dropped + unnamed < FEW {
         return None;
     }
+    // Where connections wait to be accepted, requests behind them wait, too: that has a name of its own.
+    let is_behind = grown(LISTEN_OVERFLOWS) > 0
+        && match worst {
+            Some((_, listener)) => listener.full().is_some(),
+            None => listeners.iter().any(|listener| listener.full().is_some()),
+        };
+    if is_behind {
+        return None;
+    }
     let counter = [COOKIES, DROPPED, LISTEN_DROPS]
         .into_iter()
         .filter(|name| grown(name) > 0)
@@ -214,6 +223,22 @@ mod tests {
             finding.sentence
         );
         assert_eq!(finding.about.listener, Some("0.0.0.0:80".parse().unwrap()));
+    }
+
+    #[test]
+    fn requests_wait_behind_a_full_accept_queue() {
+        let mut trace = grown(COOKIES, 15, 1);
+        trace
+            .namespace(0, LISTEN_OVERFLOWS, 0)
+            .namespace(900, LISTEN_OVERFLOWS, 118);
+        let listener = Subject::Listener {
+            netns: NETNS,
+            local: "0.0.0.0:80".parse().unwrap(),
+        };
+        trace
+            .fact(900, listener, name::BACKLOG_MAX, 1)
+            .fact(900, listener, name::BACKLOG_FULL, 2);
+        assert_eq!(trace.names(), ["accept-queue-overflow"]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ names! {
         TCP_EXT = "TcpExt.*",
         /// as above, in `/proc/net/snmp`: packets of any protocol that did not go out or come in
         IP = "Ip.*",
-        /// packets of TCP that the kernel dropped while loss was looked into, by the kernel's reason
+        /// packets of TCP that the kernel dropped while loss was looked into: `drop.REASON SOURCE DESTINATION`; of namespace 0 those on their way out
         DROP = "drop.*",
     }
     Process {

@@ -20,6 +20,7 @@ use super::{
     attach::{Attached, Climber},
     btf::KernelTypes,
     caps,
+    drops::Drops,
     filters::Filters,
     ladder::{LADDER, Means},
     load::{config, fill_filters, load, map, take_ring},
@@ -65,6 +66,8 @@ pub struct Session {
     /// Processes that it found and that nobody has asked for yet.
     newcomers: Vec<(ProcessKey, [u8; 16])>,
     reset_reasons: BTreeMap<u32, String>,
+    /// Watches dropped packets; `None` where nobody asked for facts, or it can't.
+    pub(super) drops: Option<Drops>,
 }
 
 impl Session {
@@ -138,7 +141,13 @@ impl Session {
         map::<_, Array<_, u32>>(&mut ebpf, "TW_EXACT")?
             .set(0, u32::from(is_exact), 0)
             .context("map TW_EXACT")?;
+        let drops = if options.facts {
+            Drops::load(&mut ebpf, &btf, &types)
+        } else {
+            None
+        };
         let mut session = Self {
+            drops,
             probes: Probes::of(&ebpf, &attached, types.missed_by_probe()),
             ebpf,
             rings,

@@ -141,7 +141,10 @@ fn row(rows: &PerCpuArray<&MapData, Counters>, hook: Hook) -> anyhow::Result<Cou
     Ok(row)
 }
 
-fn entries<K: aya::Pod, V: aya::Pod>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Vec<(K, V)>> {
+pub(super) fn entries<K: aya::Pod, V: aya::Pod>(
+    ebpf: &mut Ebpf,
+    name: &str,
+) -> anyhow::Result<Vec<(K, V)>> {
     let map = map::<_, HashMap<_, K, V>>(ebpf, name)?;
     map.iter()
         .collect::<Result<_, _>>()

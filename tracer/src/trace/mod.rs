@@ -266,7 +266,7 @@ impl Trace {
     fn tell(&mut self, event: &Event, sink: &mut dyn Sink) -> anyhow::Result<()> {
         *self.events.entry(event.detail.kind().into()).or_default() += 1;
         if let Some(facts) = &mut self.facts {
-            facts.observe(event);
+            facts.observe(event, &mut self.session);
         }
         sink.event(event).map_err(Into::into)
     }
@@ -320,7 +320,7 @@ impl Trace {
         self.tell_sums(&processes, sink)?;
         self.forget_ended(processes);
         if let Some(facts) = &mut self.facts {
-            facts.tick(sink)?;
+            facts.tick(&mut self.session, sink)?;
         }
         sink.flush()?;
         Ok(())
@@ -384,7 +384,7 @@ impl Trace {
         self.reconcile_overflows(sink)?;
         self.tell_lost(sink)?;
         if let Some(facts) = &mut self.facts {
-            facts.end(sink)?;
+            facts.end(&mut self.session, sink)?;
         }
         let live: Vec<_> = self
             .session

@@ -25,9 +25,11 @@ use super::{
     filters::Filters,
     inet_diag::Socket,
     netns::{self, Place},
+    session::Session,
 };
 use crate::{
     event::{Detail, Ends, Event},
+    fact::Subject,
     identity::Pid,
     sink::Sink,
 };
@@ -42,6 +44,10 @@ const BUSY: usize = 16;
 const STALLED: usize = 64;
 /// Processes in trouble that are looked at in a tick.
 const TROUBLED: usize = 16;
+/// Segments sent again in a tick from which on dropped packets are watched: a few are lost anywhere.
+const LOSS: u32 = 10;
+/// Ticks without such loss after which they are not watched any more.
+const LOSS_OVER: u64 = 10;
 /// A timer that has doubled so often is looked into: one timeout happens on healthy paths.
 const STALLED_BACKOFF: u8 = 2;
 
@@ -57,6 +63,10 @@ pub struct Collector {
     own: Option<u32>,
     /// Namespaces with events since the last tick.
     busy: BTreeSet<u32>,
+    /// Segments sent again since the last tick.
+    lost: u32,
+    /// The last tick with loss, while dropped packets are watched.
+    loss: Option<u64>,
     /// Processes that ran out of descriptors since the last tick.
     troubled: BTreeSet<Pid>,
     /// Connections of the process that somebody looks at.
@@ -78,6 +88,8 @@ impl Collector {
             ticks: 0,
             own: netns::inode("/proc/self/ns/net".as_ref()).ok(),
             busy: BTreeSet::new(),
+            lost: 0,
+            loss: None,
             troubled: BTreeSet::new(),
             looked_at: looked_at::Told::new(),
             stalled: HashMap::new(),
@@ -118,7 +130,14 @@ impl Collector {
     }
 
     /// An event went by.
-    pub fn observe(&mut self, event: &Event) {
+    pub fn observe(&mut self, event: &Event, session: &mut Session) {
+        if let Detail::Retransmit { segs, .. } = event.detail {
+            self.lost = self.lost.saturating_add(segs);
+            if self.lost >= LOSS && self.loss.is_none() {
+                session.watch_drops(true);
+                self.loss = Some(self.ticks);
+            }
+        }
         let owner = event.owner.as_ref().map(|who| who.id());
         if let Some(pid) = owner {
             self.processes.learn(pid);
@@ -153,9 +172,10 @@ impl Collector {
     /// # Errors
     ///
     /// When the sink fails.
-    pub fn tick(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+    pub fn tick(&mut self, session: &mut Session, sink: &mut dyn Sink) -> io::Result<()> {
         self.ticks += 1;
         self.tell.at_now();
+        self.look_into_loss(session);
         let is_unknown = self
             .busy
             .iter()
@@ -191,9 +211,9 @@ impl Collector {
     /// # Errors
     ///
     /// When the sink fails.
-    pub fn end(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+    pub fn end(&mut self, session: &mut Session, sink: &mut dyn Sink) -> io::Result<()> {
         self.ticks = CALM - 1;
-        self.tick(sink)?;
+        self.tick(session, sink)?;
         let asked: Vec<u32> = match self.filters.netns.as_slice() {
             [] => self.own.into_iter().collect(),
             asked => asked.to_vec(),
@@ -269,6 +289,30 @@ impl Collector {
                 let holder = holders.get(&socket.inode).copied();
                 self.stalled.insert((*netns, socket.ends), holder);
             }
+        }
+    }
+
+    /// Tells what was dropped, and stops watching when nothing is lost any more.
+    fn look_into_loss(&mut self, session: &mut Session) {
+        let lost = std::mem::take(&mut self.lost);
+        let Some(last) = self.loss else { return };
+        for dropped in session.dropped() {
+            let name = format!(
+                "drop.{} {} {}",
+                dropped.reason, dropped.source, dropped.destination
+            );
+            let subject = Subject::Namespace(dropped.netns);
+            // Counted from when it began to be watched.
+            if self.tell.told(&subject, &name).is_none() {
+                self.tell.number(subject, name.clone(), 0);
+            }
+            self.tell.number(subject, name, dropped.count);
+        }
+        if lost >= LOSS {
+            self.loss = Some(self.ticks);
+        } else if self.ticks.saturating_sub(last) > LOSS_OVER {
+            session.watch_drops(false);
+            self.loss = None;
         }
     }
 
