@@ -16,7 +16,7 @@ const TCP: u8 = 6;
 const NO_HEADER: u16 = u16::MAX;
 
 /// `net/core/skbuff.c: kfree_skb_reason`. Prototype: 5.10 `(struct sk_buff *, void *)`, from 5.17 also
-/// the reason, from 6.11 also the receiving socket. Without the reason the program is refused.
+/// the reason, from 6.12 also the receiving socket. Without the reason the program is refused.
 #[btf_tracepoint(function = "kfree_skb")]
 pub(crate) fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
     dropped(ctx.arg::<*const u8>(0) as u64, ctx.arg::<u32>(2));
