@@ -214,7 +214,8 @@ const PAGE: &str = include_str!("../../docs/ci.md");
 
 /// The blocks of code below a mark.
 fn blocks(mark: &str) -> Vec<&'static str> {
-    let blocks = PAGE.split(&format!("<!-- {mark} -->\n```")).skip(1);
+    let before = format!("<!-- {mark} -->\n```");
+    let blocks = PAGE.split(&before).skip(1);
     blocks
         .map(|rest| {
             rest.split_once('\n')

@@ -10,6 +10,9 @@ mod report;
 
 mod check;
 mod diff;
+
+mod export;
+
 mod doctor;
 
 mod filters;
