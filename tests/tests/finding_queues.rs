@@ -51,7 +51,10 @@ fn syn_queue(sysctls: &[(&str, &str)], counter: &str, knob: &str) -> Finding {
 #[test]
 fn syn_queue_with_cookies() {
     let finding = syn_queue(&[], "TcpExtSyncookiesSent", "backlog");
-    assert_eq!(finding.severity(), "warning", "{finding:#?}");
+    assert!(
+        finding.sentence().contains("nobody is turned away"),
+        "{finding:#?}"
+    );
 }
 
 #[test]
@@ -61,7 +64,7 @@ fn syn_queue_without_cookies() {
         "TcpExtTCPReqQFullDrop",
         "net.ipv4.tcp_syncookies",
     );
-    assert_eq!(finding.severity(), "critical", "{finding:#?}");
+    assert!(finding.sentence().contains("dropped"), "{finding:#?}");
 }
 
 /// Neither counter moves: the limit is the namespace's own.

@@ -19,7 +19,7 @@ pub struct HalfOpenRisk {
 impl HalfOpenRisk {
     /// The near host's `net.ipv4.tcp_keepalive_time`, after which an idle connection would be probed if it asked for it. It is two
     /// hours everywhere else.
-    pub const KEEPALIVE_TIME: u64 = 3;
+    pub const KEEPALIVE_TIME: u64 = 6;
 
     /// Starts both; the subscriber waits.
     #[expect(clippy::new_without_default, reason = "it starts programs")]
