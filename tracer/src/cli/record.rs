@@ -18,7 +18,10 @@ use nix::{
     },
     unistd::Pid,
 };
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::timeout,
+};
 
 use super::{
     filters::FilterArgs,
@@ -169,7 +172,7 @@ fn around(args: Args) -> Result<u8> {
     Ok(code)
 }
 
-/// Records until the command ends or time is up.
+/// Records until the command has ended, and the kernel has finished its sockets, or time is up.
 async fn record(
     live: &mut Live,
     writer: &mut Writer,
@@ -179,11 +182,20 @@ async fn record(
     loop {
         tokio::select! {
             biased;
-            ended = signals.pass_on(child) => if ended? { return Ok(()) },
+            ended = signals.pass_on(child) => if ended? { break },
             is_on = live.step(writer) => if !is_on? { return Ok(()) },
         }
     }
+    let rest = async {
+        while live.step(writer).await? {}
+        Ok(())
+    };
+    timeout(LINGER, rest).await.unwrap_or(Ok(()))
 }
+
+/// A connection that the command closed by its exit has ended when the peer has acknowledged that, which it
+/// may delay by 200 ms (`include/net/tcp.h: TCP_DELACK_MAX`).
+const LINGER: Duration = Duration::from_millis(250);
 
 fn code_of(status: ExitStatus) -> u8 {
     let code = match (status.code(), status.signal()) {
