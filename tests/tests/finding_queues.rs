@@ -7,7 +7,8 @@ use tcptrace_tests::{
     incident::{accept_queue::AcceptQueue, syn_queue::SynQueue},
 };
 
-const WATCH: Duration = Duration::from_secs(6);
+/// Longer than a client waits for its third SYN.
+const WATCH: Duration = Duration::from_secs(12);
 
 /// redis does not accept for five seconds; all its clients succeed after that.
 #[test]
@@ -38,7 +39,9 @@ fn syn_queue(sysctls: &[(&str, &str)], counter: &str, knob: &str) -> Finding {
     let before = far.counter(counter);
     let diagnosis = Diagnosis::start(&far, WATCH);
     incident.flood(334);
-    let found = diagnosis.findings();
+    let mut found = diagnosis.findings();
+    // Handshakes stay half open because a rule of the other namespace drops the answers, which is found too.
+    found.retain(|finding| finding.name() != "local-firewall-drop");
     assert!(far.counter(counter) > before + 100);
     let finding = the_only("syn-queue-overflow", &found);
     assert_eq!(finding.pid(), incident.redis.pid());

@@ -346,7 +346,7 @@ fn a_browser_shows(trouble: &Trouble, sentences: &[String]) {
     let other: Vec<_> = asked
         .iter()
         .filter(|url| {
-            !(url.starts_with("file://") && url.ends_with(&page)) && !url.starts_with("data:")
+            !(url.starts_with("data:") || url.starts_with("file://") && url.ends_with(&page))
         })
         // The browser's own affairs, which it has without any page.
         .filter(|url| {
