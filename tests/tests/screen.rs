@@ -109,7 +109,13 @@ fn packets_that_were_dropped_before() {
             .iter()
             .any(|line| line.contains(&name) && line.contains("rto"))
     });
-    // The process's page: its connection with state, round-trip time and back-off.
+    // The process's page: its connection with state, round-trip time and back-off. A retransmit in the moment before the sockets were
+    // walked belongs to nobody, so the process need not be the first.
+    tmux.keys(&["/", "t", "r", "a", "f", "f", "i", "c", "Enter"]);
+    tmux.wait_for("its row alone", |screen| {
+        lines(screen, "owner unknown").is_empty()
+            && screen.lines().any(|line| line.starts_with(&name))
+    });
     tmux.keys(&["Enter"]);
     let page = tmux.wait_for("its connection", |screen| {
         lines(screen, "10.99.0.2:7000")
@@ -120,7 +126,10 @@ fn packets_that_were_dropped_before() {
         page.contains("BACKOFF") && page.contains(&port.to_string()),
         "{page}"
     );
-    tmux.keys(&["Escape"]);
+    tmux.keys(&["Escape", "Escape"]);
+    tmux.wait_for("the whole table", |screen| {
+        !screen.contains("filter: traffic")
+    });
 
     // Grouped by peer.
     for grouping in ["programs", "containers", "peers"] {

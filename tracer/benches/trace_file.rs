@@ -1,4 +1,8 @@
 //! What a recorded trace takes to write and to read: `cargo bench --package tcptrace --bench trace_file`.
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot write its file has nothing to measure"
+)]
 
 use std::{fs, io, net::Ipv4Addr, path::Path, rc::Rc};
 

@@ -90,7 +90,7 @@ impl Latency {
 }
 
 /// A share of the values, from the smallest on: `p99`, or `max` for all.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Quantile(pub f64);
 
@@ -114,6 +114,12 @@ impl TryFrom<String> for Quantile {
 }
 
 impl Eq for Quantile {}
+
+impl PartialOrd for Quantile {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Ord for Quantile {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {

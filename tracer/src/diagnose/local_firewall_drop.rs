@@ -5,8 +5,15 @@ use std::{
     net::IpAddr,
 };
 
+use tracer_common::record::Cause;
+
 use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
-use crate::{aggregate::Aggregate, fact::Subject, identity::Pid, time::Time};
+use crate::{
+    aggregate::{Aggregate, Flow},
+    fact::Subject,
+    identity::Pid,
+    time::Time,
+};
 
 /// Drops below which nothing is said: a rule that drops strays is what a firewall is for.
 const FEW: u64 = 10;
@@ -53,7 +60,7 @@ pub(super) fn peers(aggregate: &Aggregate) -> BTreeMap<(u32, IpAddr), Dropped> {
     let mut sent_again: BTreeMap<(u32, IpAddr), u64> = BTreeMap::new();
     for process in aggregate.processes.values() {
         for (key, flow) in &process.flows {
-            *sent_again.entry((key.netns, key.peer)).or_default() += flow.segs();
+            *sent_again.entry((key.netns, key.peer)).or_default() += hurt(flow);
         }
     }
     sent_again
@@ -62,6 +69,13 @@ pub(super) fn peers(aggregate: &Aggregate) -> BTreeMap<(u32, IpAddr), Dropped> {
         .filter_map(|(at, _)| Some((at, dropped.get(&at.1)?.clone())))
         .filter(|(_, dropped)| dropped.count >= FEW)
         .collect()
+}
+
+/// Segments sent again that somebody waits for. A SYN-ACK that is sent again is answered by nobody: that of a
+/// flood, or of a scan that a firewall keeps out.
+fn hurt(flow: &Flow) -> u64 {
+    let synacks = flow.retransmits.get(&Cause::Synack).copied().unwrap_or(0);
+    flow.segs() - synacks
 }
 
 /// By address, at either end of the packets.
@@ -96,8 +110,8 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, dropped: &Dropped) -> 
     let mut processes: BTreeMap<Pid, u64> = BTreeMap::new();
     for (pid, process) in &aggregate.processes {
         for (key, flow) in &process.flows {
-            if (key.netns, key.peer) == (netns, ip) && flow.segs() > 0 {
-                *processes.entry(*pid).or_default() += flow.segs();
+            if (key.netns, key.peer) == (netns, ip) && hurt(flow) > 0 {
+                *processes.entry(*pid).or_default() += hurt(flow);
             }
         }
     }
@@ -107,15 +121,7 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, dropped: &Dropped) -> 
     let name = who
         .as_ref()
         .map_or_else(|| "nobody known".to_owned(), ToString::to_string);
-    let places: Vec<String> = dropped
-        .namespaces
-        .iter()
-        .map(|netns| match netns {
-            0 => "on their way out".to_owned(),
-            netns => format!("in network namespace {netns}"),
-        })
-        .collect();
-    let places = places.join(" and ");
+    let places = places(&dropped.namespaces);
     let sentence = format!(
         "This machine's own firewall drops TCP to or from {ip}: netfilter dropped {} {places}, and {} of {} had to be sent again.",
         phrase::count(dropped.count, "packet", "packets"),
@@ -151,10 +157,19 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, dropped: &Dropped) -> 
     Some(finding)
 }
 
+/// `in network namespace 4026531840`, as far as the packets tell it.
+fn places(namespaces: &BTreeSet<u32>) -> String {
+    let known = namespaces.iter().filter(|netns| **netns != 0);
+    let known: Vec<String> = known.map(u32::to_string).collect();
+    match known.as_slice() {
+        [] => "on their way out".to_owned(),
+        [one] => format!("in network namespace {one}"),
+        several => format!("in network namespaces {}", several.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use tracer_common::record::Cause;
-
     use super::*;
     use crate::diagnose::synthetic::{Synthetic, ends, process};
 
@@ -202,6 +217,20 @@ mod tests {
         let mut other = lossy(815);
         drops(&mut other, "drop.TCP_OFOMERGE 10.0.0.1 10.0.0.2");
         assert_eq!(other.names(), ["packet-loss"]);
+    }
+
+    #[test]
+    fn who_is_kept_out_is_not_hurt() {
+        let (app, conn) = (
+            process("app", 5),
+            (1, ends("10.0.0.1:80", "10.0.0.2:40000")),
+        );
+        let mut trace = Synthetic::default();
+        for at in 0..100 {
+            trace.retransmit(at * 10, &app, conn, Cause::Synack, 1, 0, 1_000);
+        }
+        drops(&mut trace, "drop.NETFILTER_DROP 10.0.0.1 10.0.0.2");
+        assert!(trace.names().is_empty());
     }
 
     #[test]

@@ -132,6 +132,10 @@ impl Synthetic {
         self
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an event's fields, in their order"
+    )]
     pub(super) fn descriptors(
         &mut self,
         ms: u64,
@@ -167,15 +171,15 @@ impl Synthetic {
         syn_sent: bool,
     ) -> &mut Self {
         self.conn_id += 1;
-        let conn = Some((self.conn_id, ends("10.0.0.1:40000", to)));
+        let conn = (self.conn_id, ends("10.0.0.1:40000", to));
         let detail = Detail::ConnectFailed {
             errno: Errno(number),
             syn_sent,
             connect_us: Some(30),
         };
-        self.event(ms, who, conn, OwnerSource::Connect, detail);
+        self.event(ms, who, Some(conn), OwnerSource::Connect, detail);
         if syn_sent {
-            self.ended(ms, who, conn.unwrap(), End::Refused, Some(number), None);
+            self.ended(ms, who, conn, End::Refused, Some(number), None);
         }
         self
     }
@@ -211,6 +215,10 @@ impl Synthetic {
         self.event(ms, who, Some(conn), OwnerSource::Connect, detail)
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an event's fields, in their order"
+    )]
     pub(super) fn retransmit(
         &mut self,
         ms: u64,

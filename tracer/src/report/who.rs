@@ -48,10 +48,7 @@ impl Who {
 }
 
 /// The processes that have any of something, those with most of it first.
-pub(super) fn most<'a>(
-    aggregate: &'a Aggregate,
-    of: impl Fn(&Process) -> u64,
-) -> Vec<(&'a Process, u64)> {
+pub(super) fn most(aggregate: &Aggregate, of: impl Fn(&Process) -> u64) -> Vec<(&Process, u64)> {
     let mut most: Vec<(&Process, u64)> = aggregate
         .processes
         .values()

@@ -96,8 +96,7 @@ fn lines(chart: &Lines) -> Markup {
         (scale(top))
         @for (number, (below, edge)) in areas.iter().enumerate() {
             @if chart.is_stacked {
-                @let mut back = path(below);
-                @let _ = back.reverse();
+                @let back: Vec<_> = path(below).into_iter().rev().collect();
                 polygon class=(format!("area c{number}")) points=(format!("{} {}", path(edge).join(" "), back.join(" "))) {}
             }
             polyline class=(format!("line c{number}")) points=(path(edge).join(" ")) {}

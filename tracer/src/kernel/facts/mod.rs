@@ -40,6 +40,8 @@ const SEARCH: Duration = Duration::from_secs(30);
 const CALM: u64 = 10;
 /// Namespaces that are looked at in a tick, so that a hundred busy ones stay cheap.
 const BUSY: usize = 16;
+/// Ticks between listings of a namespace's sockets while windows stay closed: it goes over all of them.
+const PROBED: u64 = 5;
 /// Connections in trouble whose sockets are asked after.
 const STALLED: usize = 64;
 /// Processes in trouble that are looked at in a tick.
@@ -59,6 +61,8 @@ pub struct Collector {
     places: BTreeMap<u32, Place>,
     searched: Option<Instant>,
     ticks: u64,
+    /// When sockets were last listed for a closed window.
+    probed: Option<u64>,
     /// The network namespace that this process is in.
     own: Option<u32>,
     /// Namespaces with events since the last tick.
@@ -86,6 +90,7 @@ impl Collector {
             places: BTreeMap::new(),
             searched: None,
             ticks: 0,
+            probed: None,
             own: netns::inode("/proc/self/ns/net".as_ref()).ok(),
             busy: BTreeSet::new(),
             lost: 0,
@@ -263,7 +268,8 @@ impl Collector {
                 self.processes.tell(&mut self.tell, *pid);
             }
         }
-        if grown.probes {
+        if grown.probes && self.probed.is_none_or(|last| self.ticks >= last + PROBED) {
+            self.probed = Some(self.ticks);
             self.look_at_sockets(netns);
         }
     }
@@ -320,10 +326,11 @@ impl Collector {
     fn follow_stalled(&mut self) {
         let mut over = Vec::new();
         for ((netns, ends), owner) in &self.stalled {
-            let Some(place) = self.places.get(netns) else {
-                continue;
-            };
-            if !socket::follow(&mut self.tell, place, *ends, *owner) {
+            let goes_on = self
+                .places
+                .get(netns)
+                .is_some_and(|place| socket::follow(&mut self.tell, place, *ends, *owner));
+            if !goes_on {
                 over.push((*netns, *ends));
             }
         }

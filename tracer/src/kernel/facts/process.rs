@@ -8,6 +8,7 @@ use std::{
 };
 
 use procfs::process::{LimitValue, Process};
+use rustc_hash::FxHashMap;
 use tracer_common::process::TICK;
 
 use super::tell::Tell;
@@ -21,6 +22,8 @@ use crate::{
 const FULLEST: usize = 10;
 /// With fewer descriptors than this no process is near a limit that matters.
 const FEW: u64 = 16;
+/// Processes and sockets that are remembered; beyond that many all are forgotten, and found anew.
+const REMEMBERED: usize = 65_536;
 /// Ancestors that are told.
 const ANCESTORS: usize = 16;
 
@@ -28,9 +31,11 @@ const ANCESTORS: usize = 16;
 pub(super) struct Processes {
     epoch: Epoch,
     /// `/proc` cuts start times to hundredths of a second, events have all of them.
-    exact: HashMap<u32, Pid>,
+    exact: FxHashMap<u32, Pid>,
     /// Of which the parents were told.
     told_parents: HashSet<Pid>,
+    /// Who holds sockets, by inode, as of the last walk; `None` for those that nobody holds.
+    holders: HashMap<u64, Option<Pid>>,
 }
 
 /// What a walk over `/proc` found.
@@ -45,13 +50,17 @@ impl Processes {
     pub(super) fn new(epoch: Epoch) -> Self {
         Self {
             epoch,
-            exact: HashMap::new(),
+            exact: FxHashMap::default(),
             told_parents: HashSet::new(),
+            holders: HashMap::new(),
         }
     }
 
     /// Events name a process so.
     pub(super) fn learn(&mut self, pid: Pid) {
+        if self.exact.len() > REMEMBERED {
+            self.exact.clear();
+        }
         self.exact.insert(pid.pid, pid);
     }
 
@@ -126,17 +135,28 @@ impl Processes {
         }
     }
 
-    /// Who holds sockets, by inode.
-    pub(super) fn holders(&self, sockets: &[(u32, Socket)]) -> HashMap<u64, Pid> {
-        let wanted = sockets
-            .iter()
-            .map(|(_, socket)| socket.inode)
-            .filter(|inode| *inode != 0);
-        let wanted: HashSet<u64> = wanted.collect();
-        if wanted.is_empty() {
-            return HashMap::new();
+    /// Who holds sockets, by inode. Processes are walked only when a socket is new, or its holder has gone.
+    pub(super) fn holders(&mut self, sockets: &[(u32, Socket)]) -> HashMap<u64, Pid> {
+        let inodes = sockets.iter().map(|(_, socket)| socket.inode);
+        let wanted: HashSet<u64> = inodes.filter(|inode| *inode != 0).collect();
+        let is_known = |inode: &u64| match self.holders.get(inode) {
+            Some(Some(pid)) => self.open(*pid).is_some(),
+            Some(None) => true,
+            None => false,
+        };
+        if !wanted.iter().all(is_known) {
+            let found = self.walk(&wanted, &Filters::default()).holders;
+            if self.holders.len() > REMEMBERED {
+                self.holders.clear();
+            }
+            for inode in &wanted {
+                self.holders.insert(*inode, found.get(inode).copied());
+            }
         }
-        self.walk(&wanted, &Filters::default()).holders
+        wanted
+            .into_iter()
+            .filter_map(|inode| Some((inode, (*self.holders.get(&inode)?)?)))
+            .collect()
     }
 
     /// Tells who a process is, its limits, and how many descriptors it has open.
@@ -167,6 +187,9 @@ impl Processes {
     pub(super) fn tell_parents(&mut self, tell: &mut Tell, pid: Pid) {
         let mut child = pid;
         for _ in 0..ANCESTORS {
+            if self.told_parents.len() > REMEMBERED {
+                self.told_parents.clear();
+            }
             if !self.told_parents.insert(child) {
                 return;
             }
