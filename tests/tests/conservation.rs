@@ -26,6 +26,7 @@ fn an_overrun_ring_loses_events_but_no_totals() {
     let port = server.ok("listen 127.0.0.1:0 1024")[1];
     let trace = Trace::start(&netns, &["--events", "all", "--ring-size", "4096"]).may_lose();
     churn(&mut server, &mut client, port, CONNECTIONS);
+    netns.quiet();
     let ended = trace.stop();
 
     let row = ended.hook("inet_sock_set_state");
@@ -171,6 +172,7 @@ fn the_default_ring_is_large_enough() {
     let port = server.ok("listen 127.0.0.1:0 1024")[1];
     let trace = Trace::start(&netns, &[]);
     churn(&mut server, &mut client, port, CONNECTIONS);
+    netns.quiet();
     let ended = trace.stop();
     let skipped = number(ended.hook("inet_sock_set_state"), "skipped");
     let records = ended.of("connection").len() as u64;
@@ -189,6 +191,7 @@ fn tables_do_not_fill_up() {
     let port = server.ok("listen 127.0.0.1:0 1024")[1];
     let trace = Trace::start(&netns, &["--max-sockets", "2048"]);
     churn(&mut server, &mut client, port, CONNECTIONS);
+    netns.quiet();
     let ended = trace.stop();
     let skipped = number(ended.hook("inet_sock_set_state"), "skipped");
     assert!(ended.of("connection").len() as u64 + skipped >= 2 * CONNECTIONS);

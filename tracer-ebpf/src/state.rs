@@ -290,6 +290,9 @@ unsafe fn closed(sk: Sock, conn: *mut Conn, old: u8, fate: Fate, now: u64) {
         } else if old == SYN_SENT && err == 0 && !sk.is_shut_down() {
             // connect fails in the caller's context before a SYN left; its exit knows the error.
             (*conn).flags |= flag::FAILED_SILENTLY;
+        } else if old == SYN_RECV && err == 0 && (*conn).flags & flag::RESET_RECEIVED == 0 {
+            // No connection: two segments at once may each make a child of one SYN, and the kernel drops the
+            // second, `net/ipv4/inet_connection_sock.c: inet_csk_complete_hashdance`.
         } else if old != CLOSE {
             settle(conn, sk.addr(), now);
             if old == SYN_SENT && err != 0 {
