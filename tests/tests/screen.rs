@@ -269,7 +269,8 @@ fn recorded_from_here_on() {
 #[test]
 fn the_terminal_is_given_back() {
     let netns = Netns::new();
-    let ends: [(&str, &dyn Fn(&Tmux)); 4] = [
+    type Way<'a> = (&'a str, &'a dyn Fn(&Tmux));
+    let ends: [Way<'_>; 4] = [
         ("q", &|tmux| tmux.keys(&["q"])),
         ("Ctrl-C", &|tmux| tmux.keys(&["C-c"])),
         ("SIGTERM", &|tmux| signal(tmux, Signal::SIGTERM)),
