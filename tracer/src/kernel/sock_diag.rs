@@ -202,7 +202,7 @@ fn describe(process: &Process, filters: &Filters) -> Holder {
 }
 
 /// Whether a process's cgroup (v2) is the one with this id, or inside it.
-fn is_in_cgroup(process: &Process, wanted: u64) -> bool {
+pub(super) fn is_in_cgroup(process: &Process, wanted: u64) -> bool {
     let mut mounts = procfs::mounts().unwrap_or_default().into_iter();
     let mount = mounts.find(|mount| mount.fs_vfstype == "cgroup2");
     let mut groups = process.cgroups().into_iter().flatten();

@@ -123,6 +123,9 @@ impl Collector {
         }
         let wanted = sockets.iter().map(|(_, socket)| socket.inode).collect();
         let walk = self.processes.walk(&wanted, &self.filters);
+        if self.filters.cgroup.is_some() {
+            sockets.retain(|(_, socket)| walk.holders.contains_key(&socket.inode));
+        }
         socket::tell_all(&mut self.tell, &sockets, &walk.holders);
         self.follow(&sockets, &walk.holders);
         for pid in walk.fullest.iter().chain(walk.holders.values()) {

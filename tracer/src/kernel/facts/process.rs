@@ -15,7 +15,7 @@ use super::tell::Tell;
 use crate::{
     fact::{Subject, name},
     identity::{Pid, cgroup},
-    kernel::{clock::Epoch, filters::Filters, inet_diag::Socket, netns},
+    kernel::{clock::Epoch, filters::Filters, inet_diag::Socket, netns, sock_diag::is_in_cgroup},
 };
 
 /// Processes that the snapshot tells, the fullest first.
@@ -96,7 +96,9 @@ impl Processes {
             .flatten()
             .flatten()
         {
-            if process.pid() == own {
+            // A recorded command's trace tells of nobody else.
+            let is_outside = |wanted| !is_in_cgroup(&process, wanted);
+            if process.pid() == own || filters.cgroup.is_some_and(is_outside) {
                 continue;
             }
             let Some(pid) = self.name(&process) else {
