@@ -113,6 +113,8 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
         "lost",
         "start",
         "end",
+        // What `diagnose` prints.
+        "findings",
         // Compared in `report.rs` and `diff.rs`.
         "report",
         "report: retransmits",
