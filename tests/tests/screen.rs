@@ -126,7 +126,10 @@ fn packets_that_were_dropped_before() {
         page.contains("BACKOFF") && page.contains(&port.to_string()),
         "{page}"
     );
-    tmux.keys(&["Escape", "Escape"]);
+    // One at a time: two escapes in one go are another key.
+    tmux.keys(&["Escape"]);
+    tmux.wait_for("the table", |screen| screen.contains("filter: traffic"));
+    tmux.keys(&["Escape"]);
     tmux.wait_for("the whole table", |screen| {
         !screen.contains("filter: traffic")
     });
