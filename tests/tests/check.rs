@@ -12,6 +12,7 @@ use serde_json::Value;
 use tcptrace_tests::{
     Netns, Trace, Traffic, require_root, schema, tcptrace, tcptrace_path,
     trouble::{Trouble, printed},
+    wait,
 };
 
 fn said(output: &Output) -> String {
@@ -97,6 +98,26 @@ fn a_budget_holds_at_the_counted_number_and_not_below() {
     );
     assert_eq!(code, Some(4), "{text}");
     assert!(text.contains("truncated"), "{text}");
+}
+
+/// A trace without its end: what is over is over, what holds may not have.
+#[test]
+fn a_trace_that_is_still_written_can_violate_a_budget() {
+    let netns = Netns::new();
+    let mut process = Traffic::start(&netns);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t");
+    let trace = Trace::start(&netns, &["--record", &file.display().to_string()]);
+    for _ in 0..2 {
+        assert_eq!(process.error("connect 127.0.0.1:9"), "ECONNREFUSED");
+    }
+    wait::until_true("the sums are in the file", || {
+        check(&file, &["--max", "connect_failed=1"]).0 == Some(1)
+    });
+    let (code, text) = check(&file, &["--max", "connect_failed=2", "--allow-lost"]);
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains("truncated"), "{text}");
+    trace.stop();
 }
 
 /// Events were lost: what is over is over, what holds may not have, unless that is allowed.

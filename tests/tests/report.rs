@@ -105,11 +105,7 @@ fn every_number_is_the_traces_and_the_kernels() {
         assert_eq!(number, trouble.retrans_segs, "{retransmits}");
     }
     let out = sum(&retransmits["namespaces"], "out_segs");
-    assert!(
-        out >= trouble.retrans_segs && out <= trouble.out_segs,
-        "{out} of {}",
-        trouble.out_segs
-    );
+    assert_eq!(out, trouble.out_segs, "{retransmits}");
 
     let exhausted = &report["fd_exhausted"];
     let process = of_process(exhausted, trouble.client);

@@ -18,12 +18,14 @@ pub(super) const SYSTEM: &str = "/usr/bin/python3";
 /// What every script can do: `count(ANSWER)` keeps the number of each answer in the file that is the first argument, which is open
 /// from the start, since a program in an incident may have no descriptor left.
 const COUNT: &str = "
-import collections, json, os, sys, time
+import collections, json, os, sys, threading, time
 _log = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 _answers = collections.Counter()
+_counting = threading.Lock()
 def count(answer):
-    _answers[answer] += 1
-    os.pwrite(_log, json.dumps(_answers).encode(), 0)
+    with _counting:
+        _answers[answer] += 1
+        os.pwrite(_log, json.dumps(_answers).encode(), 0)
 ";
 
 /// The folder of the virtual environment.

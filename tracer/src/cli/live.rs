@@ -92,8 +92,10 @@ impl Live {
     ///
     /// When the sink fails.
     pub(super) fn begin(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        // Read before anybody hears that the trace has begun: what follows is the growth of these numbers.
+        self.trace.read_facts()?;
         sink.start(&self.trace.start_line())?;
-        self.trace.snapshot(sink)
+        self.trace.tell_facts(sink)
     }
 
     /// Waits for what comes next and hands it on; false when the trace is to end. It can be dropped while

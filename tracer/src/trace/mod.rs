@@ -143,12 +143,12 @@ impl Trace {
         }
     }
 
-    /// Tells the facts that stand before any event, where facts are wanted.
+    /// Reads the facts that stand before any event, where facts are wanted.
     ///
     /// # Errors
     ///
-    /// When the sink fails, or a map can't be read.
-    pub fn snapshot(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    /// When a map can't be read.
+    pub fn read_facts(&mut self) -> anyhow::Result<()> {
         let Some(facts) = &mut self.facts else {
             return Ok(());
         };
@@ -157,7 +157,19 @@ impl Trace {
             pid: key.tgid,
             start: epoch.time(key.start),
         });
-        facts.start(known, sink)?;
+        facts.read(known);
+        Ok(())
+    }
+
+    /// Tells the facts that were read and not told yet.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails.
+    pub fn tell_facts(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        if let Some(facts) = &mut self.facts {
+            facts.flush(sink)?;
+        }
         Ok(())
     }
 

@@ -101,16 +101,8 @@ impl Collector {
         }
     }
 
-    /// Tells what stands now; `known` are the processes that events will name.
-    ///
-    /// # Errors
-    ///
-    /// When the sink fails.
-    pub fn start(
-        &mut self,
-        known: impl Iterator<Item = Pid>,
-        sink: &mut dyn Sink,
-    ) -> io::Result<()> {
+    /// Reads what stands now; `known` are the processes that events will name.
+    pub fn read(&mut self, known: impl Iterator<Item = Pid>) {
         known.for_each(|pid| self.processes.learn(pid));
         self.search();
         self.tell.at_now();
@@ -134,6 +126,14 @@ impl Collector {
         for pid in &walk.fullest {
             self.processes.tell_parents(&mut self.tell, *pid);
         }
+    }
+
+    /// Tells what was read and not told yet.
+    ///
+    /// # Errors
+    ///
+    /// When the sink fails.
+    pub fn flush(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
         self.tell.flush(sink)
     }
 
