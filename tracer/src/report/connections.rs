@@ -8,7 +8,7 @@ use tracer_common::record::End;
 
 use super::{
     chart, parts,
-    peer::{self, Apart, Listener, Peer, Traffic, add_all},
+    peer::{self, Apart, Traffic, add_all},
     shortfall,
     who::{Who, most},
 };
@@ -53,8 +53,8 @@ pub struct OfProcess {
     pub failed_unsent: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
-    pub peers: Vec<Peer>,
-    pub listeners: Vec<Listener>,
+    #[serde(flatten)]
+    pub apart: Apart,
 }
 
 /// A program's: all processes of a name.
@@ -86,20 +86,6 @@ impl Quantiles {
             p99: at(0.99),
             max: at(1.0),
         }
-    }
-}
-
-impl Apart for OfProcess {
-    fn who(&self) -> &Who {
-        &self.who
-    }
-
-    fn peers(&self) -> &[Peer] {
-        &self.peers
-    }
-
-    fn listeners(&self) -> &[Listener] {
-        &self.listeners
     }
 }
 
@@ -190,7 +176,12 @@ impl Connections {
             numbers("FAILED"),
             words("WHY"),
         ];
-        for table in peer::tables(&self.processes, top, any, &columns, |traffic| {
+        let apart: Vec<_> = self
+            .processes
+            .iter()
+            .map(|one| (&one.who, &one.apart))
+            .collect();
+        for table in peer::tables(&apart, top, any, &columns, |traffic| {
             vec![
                 traffic.connections.to_string(),
                 parts(&traffic.ends, |end| end.name().to_owned()),
@@ -243,7 +234,7 @@ impl Connections {
 impl OfProcess {
     fn of(process: &Process) -> Self {
         let sum = Traffic::of(process);
-        let (peers, listeners) = peer::told_apart(process, any);
+        let apart = peer::told_apart(process, any);
         Self {
             who: Who::of(process.who.as_ref()),
             sockets: process.sockets,
@@ -257,8 +248,7 @@ impl OfProcess {
             failed_unsent: sum.failed_unsent,
             bytes_sent: sum.bytes_sent,
             bytes_received: sum.bytes_received,
-            peers,
-            listeners,
+            apart,
         }
     }
 }

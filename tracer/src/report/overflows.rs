@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     chart,
-    peer::{self, Apart, Listener, Peer},
+    peer::{self, Apart},
     shortfall,
     who::{Who, most},
 };
@@ -33,8 +33,8 @@ pub struct OfProcess {
     pub count: u64,
     pub in_events: u64,
     pub namespaces: Vec<OfNamespace>,
-    pub peers: Vec<Peer>,
-    pub listeners: Vec<Listener>,
+    #[serde(flatten)]
+    pub apart: Apart,
 }
 
 /// A process's in a network namespace, which has a table of its own.
@@ -46,20 +46,6 @@ pub struct OfNamespace {
     pub last: Time,
     pub tw_count: Option<u32>,
     pub tw_max: Option<u32>,
-}
-
-impl Apart for OfProcess {
-    fn who(&self) -> &Who {
-        &self.who
-    }
-
-    fn peers(&self) -> &[Peer] {
-        &self.peers
-    }
-
-    fn listeners(&self) -> &[Listener] {
-        &self.listeners
-    }
 }
 
 impl Overflows {
@@ -79,15 +65,13 @@ impl Overflows {
                         tw_max: sum.tw_max,
                     })
                     .collect();
-                let (peers, listeners) =
-                    peer::told_apart(process, |traffic| traffic.time_wait_overflow);
+                let apart = peer::told_apart(process, |traffic| traffic.time_wait_overflow);
                 OfProcess {
                     who: Who::of(process.who.as_ref()),
                     count,
                     in_events: namespaces.iter().map(|sum| sum.count).sum(),
                     namespaces,
-                    peers,
-                    listeners,
+                    apart,
                 }
             })
             .collect();
@@ -154,8 +138,13 @@ impl Overflows {
             },
         ));
         let columns = [numbers("OVERFLOWS"), numbers("CONNECTIONS")];
+        let apart: Vec<_> = self
+            .processes
+            .iter()
+            .map(|one| (&one.who, &one.apart))
+            .collect();
         let tables = peer::tables(
-            &self.processes,
+            &apart,
             top,
             |traffic| traffic.time_wait_overflow,
             &columns,

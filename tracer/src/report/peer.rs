@@ -100,11 +100,15 @@ pub struct Listener {
     pub traffic: Traffic,
 }
 
-/// A process's traffic by peer and by listener, where there is any of `number`, those with most first.
-pub(super) fn told_apart(
-    process: &Process,
-    number: impl Fn(&Traffic) -> u64,
-) -> (Vec<Peer>, Vec<Listener>) {
+/// A process's traffic by peer and by listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Apart {
+    pub peers: Vec<Peer>,
+    pub listeners: Vec<Listener>,
+}
+
+/// Tells a process's traffic apart, where there is any of `number`, those with most first.
+pub(super) fn told_apart(process: &Process, number: impl Fn(&Traffic) -> u64) -> Apart {
     let netns = |key: &FlowKey| (key.netns != 0).then_some(key.netns);
     let mut flows: Vec<(&FlowKey, &Flow)> = process.flows.iter().collect();
     flows.sort_unstable_by_key(|(key, _)| **key);
@@ -140,7 +144,7 @@ pub(super) fn told_apart(
     peers.sort_by_key(|peer| u64::MAX - number(&peer.traffic));
     let mut listeners: Vec<Listener> = listeners.into_values().collect();
     listeners.sort_by_key(|listener| u64::MAX - number(&listener.traffic));
-    (peers, listeners)
+    Apart { peers, listeners }
 }
 
 impl Peer {
@@ -160,19 +164,9 @@ impl Peer {
     }
 }
 
-/// A section's processes with their peers and listeners.
-pub(super) trait Apart {
-    /// Whose they are.
-    fn who(&self) -> &Who;
-    /// By peer.
-    fn peers(&self) -> &[Peer];
-    /// By listener.
-    fn listeners(&self) -> &[Listener];
-}
-
 /// Two tables: by peer and by listener, of all processes, those with most of `number` first.
-pub(super) fn tables<P: Apart>(
-    processes: &[P],
+pub(super) fn tables(
+    processes: &[(&Who, &Apart)],
     top: usize,
     number: impl Fn(&Traffic) -> u64,
     columns: &[Column],
@@ -180,15 +174,14 @@ pub(super) fn tables<P: Apart>(
 ) -> [Table; 2] {
     let mut peers: Vec<(&Who, String, &Traffic)> = processes
         .iter()
-        .flat_map(|one| {
-            one.peers()
-                .iter()
-                .map(|peer| (one.who(), peer.name(), &peer.traffic))
+        .flat_map(|(who, apart)| {
+            let peers = apart.peers.iter();
+            peers.map(|peer| (*who, peer.name(), &peer.traffic))
         })
         .collect();
     let mut listeners: Vec<(&Who, String, &Traffic)> = processes
         .iter()
-        .flat_map(|one| {
+        .flat_map(|(who, apart)| {
             let name = |listener: &Listener| {
                 format!(
                     ":{} ({})",
@@ -196,9 +189,8 @@ pub(super) fn tables<P: Apart>(
                     number::count(listener.peers, "peer")
                 )
             };
-            one.listeners()
-                .iter()
-                .map(move |listener| (one.who(), name(listener), &listener.traffic))
+            let listeners = apart.listeners.iter();
+            listeners.map(move |listener| (*who, name(listener), &listener.traffic))
         })
         .collect();
     peers.sort_by_key(|(_, _, traffic)| u64::MAX - number(traffic));

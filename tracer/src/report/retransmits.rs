@@ -7,7 +7,7 @@ use tracer_common::record::{Cause, End};
 
 use super::{
     chart, parts,
-    peer::{self, Apart, Listener, Peer, Traffic, add_all},
+    peer::{self, Apart, Traffic, add_all},
     shortfall,
     who::{Who, most},
 };
@@ -55,8 +55,8 @@ pub struct OfProcess {
     pub lossy_connections: u64,
     pub lossy_segs: u64,
     pub bytes_sent: u64,
-    pub peers: Vec<Peer>,
-    pub listeners: Vec<Listener>,
+    #[serde(flatten)]
+    pub apart: Apart,
 }
 
 /// A connection.
@@ -80,20 +80,6 @@ pub struct Worst {
     pub errno: Option<Errno>,
 }
 
-impl Apart for OfProcess {
-    fn who(&self) -> &Who {
-        &self.who
-    }
-
-    fn peers(&self) -> &[Peer] {
-        &self.peers
-    }
-
-    fn listeners(&self) -> &[Listener] {
-        &self.listeners
-    }
-}
-
 impl Retransmits {
     pub(super) fn of(aggregate: &Aggregate) -> Self {
         let mut causes = BTreeMap::new();
@@ -101,8 +87,7 @@ impl Retransmits {
             .into_iter()
             .map(|(process, segs)| {
                 let sum = Traffic::of(process);
-                let (peers, listeners) =
-                    peer::told_apart(process, |traffic| traffic.retransmit_segs);
+                let apart = peer::told_apart(process, |traffic| traffic.retransmit_segs);
                 add_all(&mut causes, &sum.causes);
                 OfProcess {
                     who: Who::of(process.who.as_ref()),
@@ -113,8 +98,7 @@ impl Retransmits {
                     lossy_connections: sum.lossy_connections,
                     lossy_segs: sum.lossy_segs,
                     bytes_sent: sum.bytes_sent,
-                    peers,
-                    listeners,
+                    apart,
                 }
             })
             .collect();
@@ -192,8 +176,13 @@ impl Retransmits {
             numbers("PER MB"),
             numbers("SRTT"),
         ];
+        let apart: Vec<_> = self
+            .processes
+            .iter()
+            .map(|one| (&one.who, &one.apart))
+            .collect();
         let tables = peer::tables(
-            &self.processes,
+            &apart,
             top,
             |traffic| traffic.retransmit_segs,
             &columns,
