@@ -109,7 +109,7 @@ fn a_flood_loses_no_rare_event() {
     sender.ok(&format!("connect {}:{far_port}", Veth::FAR));
     far.ok("accept 0");
     veth.far
-        .drop_incoming("tcp flags & syn == 0 numgen random mod 100 < 5");
+        .drop_incoming("tcp flags & syn == 0 numgen inc mod 10 == 3");
     let mut full = Traffic::start(&veth.near);
     full.ok("limit 12");
     let before = veth.near.counter("TcpRetransSegs");
