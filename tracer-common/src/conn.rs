@@ -73,28 +73,13 @@ pub struct Tuple {
     pub rport: u16,
 }
 
-/// What is kept of a socket from connect, listen or SYN until it is freed.
+/// What is kept of a socket from connect, listen or SYN until it is freed. What each change of state needs
+/// stands first, and so in few cache lines.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Conn {
-    /// Number of the connection in this trace.
-    pub id: u64,
-    /// Who owns it.
-    pub owner: ProcessKey,
-    /// The ends.
-    pub tuple: Tuple,
-    /// When it left CLOSE (or was found), ns.
-    pub born: u64,
     /// When it entered its present state, ns.
     pub since: u64,
-    /// When it was established, ns; 0 when it was not, or before the trace.
-    pub established: u64,
-    /// Time spent in each state, ns.
-    pub in_state: [u64; state::COUNT],
-    /// `tcp_sock.total_retrans` up to which segments are counted.
-    pub retrans_counted: u32,
-    /// Segments sent again since it is known.
-    pub segs_retrans: u32,
     /// [`OwnerSource`].
     pub owner_source: u8,
     /// Present state.
@@ -103,11 +88,35 @@ pub struct Conn {
     pub flags: u16,
     /// Padding.
     pub pad: [u8; 4],
+    /// Time spent in each state, ns.
+    pub in_state: [u64; state::COUNT],
+    /// When it was established, ns; 0 when it was not, or before the trace.
+    pub established: u64,
+    /// When it left CLOSE (or was found), ns.
+    pub born: u64,
+    /// Number of the connection in this trace.
+    pub id: u64,
+    /// Who owns it.
+    pub owner: ProcessKey,
+    /// The ends.
+    pub tuple: Tuple,
+    /// `tcp_sock.total_retrans` up to which segments are counted.
+    pub retrans_counted: u32,
+    /// Segments sent again since it is known.
+    pub segs_retrans: u32,
 }
 
 impl Conn {
     /// Nothing known yet.
     pub const EMPTY: Self = Self {
+        since: 0,
+        owner_source: 0,
+        state: 0,
+        flags: 0,
+        pad: [0; 4],
+        in_state: [0; state::COUNT],
+        established: 0,
+        born: 0,
         id: 0,
         owner: ProcessKey::UNKNOWN,
         tuple: Tuple {
@@ -117,16 +126,8 @@ impl Conn {
             lport: 0,
             rport: 0,
         },
-        born: 0,
-        since: 0,
-        established: 0,
-        in_state: [0; state::COUNT],
         retrans_counted: 0,
         segs_retrans: 0,
-        owner_source: 0,
-        state: 0,
-        flags: 0,
-        pad: [0; 4],
     };
 }
 

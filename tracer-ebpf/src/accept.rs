@@ -84,16 +84,14 @@ fn accepted(descriptor: u32) {
 fn taken(sk: u64, known: Option<*mut Conn>) {
     let run = account::enter(Hook::Accept);
     if !filter::watches(sk) {
-        return account::leave(Hook::Accept, Outcome::Filtered);
+        return account::leave(run, Outcome::Filtered);
     }
-    // SAFETY: no argument, no precondition.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
     let owner = process::current();
     if !owner.is_known() {
         // For whom a kernel thread accepts is not known.
-        return account::leave(Hook::Accept, Outcome::Aggregated);
+        return account::leave(run, Outcome::Aggregated);
     }
-    process::hold_current(&owner, now);
+    process::hold_current(&owner);
     let entry = match known {
         Some(conn) => Some(conn),
         None => {
@@ -101,9 +99,10 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
             conn::adopt(
                 sk,
                 probe(sk, field!(state)),
-                conn::new_id(Hook::Accept, run),
+                conn::new_id(run),
                 counted,
-                now,
+                // SAFETY: no argument, no precondition.
+                unsafe { bpf_ktime_get_boot_ns() },
             )
         }
     };
@@ -130,5 +129,5 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
             Outcome::MapFull
         }
     };
-    account::leave(Hook::Accept, outcome);
+    account::leave(run, outcome);
 }

@@ -14,36 +14,56 @@ pub(crate) enum Outcome {
     MapFull,
 }
 
-/// Counts `hook` as entered and returns the run's number on this CPU.
+/// A run of a hook, and where it is counted.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) hook: Hook,
+    /// Its number on this CPU.
+    pub(crate) number: u64,
+    /// This CPU's row, or NULL.
+    row: *mut Counters,
+}
+
+/// Counts `hook` as entered.
 #[inline(always)]
-pub(crate) fn enter(hook: Hook) -> u64 {
+pub(crate) fn enter(hook: Hook) -> Run {
     match COUNTERS.get_ptr_mut(hook as u32) {
         // SAFETY: the verifier has seen the null check; the row is this CPU's.
         Some(row) => unsafe {
             bump(hook, &raw mut (*row).entered);
-            (*row).entered
+            Run {
+                hook,
+                number: (*row).entered,
+                row,
+            }
         },
-        None => 0,
+        None => Run {
+            hook,
+            number: 0,
+            row: core::ptr::null_mut(),
+        },
     }
 }
 
 /// Counts what became of it.
 #[inline(always)]
-pub(crate) fn leave(hook: Hook, outcome: Outcome) {
-    if let Some(row) = COUNTERS.get_ptr_mut(hook as u32) {
-        // SAFETY: as above.
-        unsafe {
-            bump(
-                hook,
-                match outcome {
-                    Outcome::Emitted => &raw mut (*row).emitted,
-                    Outcome::Filtered => &raw mut (*row).filtered,
-                    Outcome::Aggregated => &raw mut (*row).aggregated,
-                    Outcome::RingFull => &raw mut (*row).ring_full,
-                    Outcome::MapFull => &raw mut (*row).map_full,
-                },
-            );
-        }
+pub(crate) fn leave(run: Run, outcome: Outcome) {
+    let row = run.row;
+    if row.is_null() {
+        return;
+    }
+    // SAFETY: as above.
+    unsafe {
+        bump(
+            run.hook,
+            match outcome {
+                Outcome::Emitted => &raw mut (*row).emitted,
+                Outcome::Filtered => &raw mut (*row).filtered,
+                Outcome::Aggregated => &raw mut (*row).aggregated,
+                Outcome::RingFull => &raw mut (*row).ring_full,
+                Outcome::MapFull => &raw mut (*row).map_full,
+            },
+        );
     }
 }
 

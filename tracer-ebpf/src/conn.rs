@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use crate::{
-    account::{self, Outcome},
+    account::{self, Outcome, Run},
     emit, filter,
     maps::{CONNS, LISTENERS, UNSEEN, config, field},
     process, scan,
@@ -17,10 +17,10 @@ use crate::{
 
 /// Names a connection: the number of this run of this hook on this CPU is unique.
 #[inline(always)]
-pub(crate) fn new_id(hook: Hook, run: u64) -> u64 {
+pub(crate) fn new_id(run: Run) -> u64 {
     // SAFETY: no argument, no precondition.
     let cpu = unsafe { aya_ebpf::helpers::bpf_get_smp_processor_id() };
-    (run << 20) | (u64::from(cpu) << 5) | hook as u64
+    (run.number << 20) | (u64::from(cpu) << 5) | run.hook as u64
 }
 
 /// The entry of a socket, with an owner that can be told.
@@ -257,9 +257,9 @@ pub(crate) unsafe fn settle(conn: *mut Conn, sk: u64, now: u64) {
         }
         (*conn).retrans_counted = total;
         (*conn).segs_retrans += segs;
-        account::enter(Hook::Settled);
+        let run = account::enter(Hook::Settled);
         let outcome = tell_retransmit(conn, sk, segs, 0, 0, Cause::Unknown, now);
-        account::leave(Hook::Settled, outcome);
+        account::leave(run, outcome);
     }
 }
 

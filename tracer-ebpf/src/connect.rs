@@ -85,10 +85,10 @@ fn failed_to(sk: u64, address: &[u64; 3], err: i32) {
     let owner = process::current();
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    process::know_current(&owner, now);
-    account::enter(Hook::ConnectFailed);
+    process::know_current(&owner);
+    let run = account::enter(Hook::ConnectFailed);
     let outcome = tell(&owner, &tuple, id, err, now);
-    account::leave(Hook::ConnectFailed, outcome);
+    account::leave(run, outcome);
 }
 
 /// Where the caller wanted to go, from its `struct sockaddr`.

@@ -131,9 +131,9 @@ fn current_call() -> i32 {
 /// Counts a failure of the current process; the first is told at once, then a few a second.
 #[inline(always)]
 fn exhausted(syscall: i32, err: i32) {
-    account::enter(Hook::FdExhausted);
+    let run = account::enter(Hook::FdExhausted);
     let outcome = tell(syscall, err);
-    account::leave(Hook::FdExhausted, outcome);
+    account::leave(run, outcome);
 }
 
 #[inline(always)]
@@ -141,7 +141,7 @@ fn tell(syscall: i32, err: i32) -> Outcome {
     // SAFETY: no argument, no precondition.
     let (task, now) = unsafe { (bpf_get_current_task(), bpf_ktime_get_boot_ns()) };
     let owner = process::current();
-    process::know_current(&owner, now);
+    process::know_current(&owner);
     let proxy: u64 = probe(task, field!(nsproxy));
     let net: u64 = probe(proxy, field!(net_ns));
     let netns: u32 = probe(net, field!(netns_inum));

@@ -1,6 +1,9 @@
 //! Processes: who they are, and what happened to their sockets.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_current_pid_tgid};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns},
+};
 use tracer_common::{
     config::filter,
     conn::{OwnerSource, Tuple},
@@ -72,51 +75,51 @@ pub(crate) fn of_task(task: u64) -> ProcessKey {
 
 /// Makes sure that the current process, `key`, has an entry.
 #[inline(always)]
-pub(crate) fn know_current(key: &ProcessKey, now: u64) {
+pub(crate) fn know_current(key: &ProcessKey) {
     if PROCESSES.get_ptr(key).is_none() {
         let (leader, _) = current_leader();
-        learn(key, leader, true, now);
+        learn(key, leader, true);
     }
 }
 
 /// As above, and counts a socket more for it.
 #[inline(always)]
-pub(crate) fn hold_current(key: &ProcessKey, now: u64) {
+pub(crate) fn hold_current(key: &ProcessKey) {
     if let Some(process) = PROCESSES.get_ptr_mut(key) {
         // SAFETY: the verifier has seen the null check; the field is aligned.
         unsafe { add(&raw mut (*process).sockets, 1) }
         return;
     }
     let (leader, _) = current_leader();
-    learn(key, leader, true, now);
+    learn(key, leader, true);
     hold(key, 1);
 }
 
 /// Makes sure that `key`, the process of `task`, has an entry.
 #[inline(always)]
-pub(crate) fn know(key: &ProcessKey, task: u64, now: u64) {
+pub(crate) fn know(key: &ProcessKey, task: u64) {
     if PROCESSES.get_ptr(key).is_none() {
-        learn(key, probe(task, field!(group_leader)), false, now);
+        learn(key, probe(task, field!(group_leader)), false);
     }
 }
 
 /// Makes an entry and tells user space who it is. `is_current` says whether the process's memory can
 /// be read from here.
 #[inline(never)]
-fn learn(key: &ProcessKey, leader: u64, is_current: bool, now: u64) {
+fn learn(key: &ProcessKey, leader: u64, is_current: bool) {
     let mut process = Process::default();
     probe_bytes(leader + u64::from(field!(comm)), &mut process.comm);
     if passes(leader, &process.comm) {
         process.flags = flag::PASSES;
     }
-    account::enter(Hook::Process);
+    let run = account::enter(Hook::Process);
     let outcome = match PROCESSES.insert(key, &process, u64::from(BPF_NOEXIST)) {
-        Ok(()) => describe(key, leader, is_current, now),
+        Ok(()) => describe(key, leader, is_current),
         // Another CPU was quicker.
         Err(EEXIST) => Outcome::Aggregated,
         Err(_) => Outcome::MapFull,
     };
-    account::leave(Hook::Process, outcome);
+    account::leave(run, outcome);
 }
 
 /// Whether `--comm` and `--cgroup` let a process in.
@@ -154,7 +157,9 @@ fn cgroup_node(task: u64) -> u64 {
 
 /// Tells user space who a process is, while it can be seen.
 #[inline(always)]
-pub(crate) fn describe(key: &ProcessKey, leader: u64, is_current: bool, now: u64) -> Outcome {
+pub(crate) fn describe(key: &ProcessKey, leader: u64, is_current: bool) -> Outcome {
+    // SAFETY: no argument, no precondition.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
     emit::rare::<ProcessSeen>(key, |to| {
         // SAFETY: `to` is a reserved record; every byte that is read later is written here.
         unsafe {

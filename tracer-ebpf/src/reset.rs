@@ -12,7 +12,7 @@ use tracer_common::{
 };
 
 use crate::{
-    account::{self, Outcome},
+    account::{self, Outcome, Run},
     conn, emit, filter,
     maps::{config, field},
     process,
@@ -42,12 +42,12 @@ pub(crate) fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
         reason,
         run,
     );
-    account::leave(Hook::SendReset, outcome);
+    account::leave(run, outcome);
     0
 }
 
 #[inline(always)]
-fn sent(sk: *const u8, skb: u64, reason: u32, run: u64) -> Outcome {
+fn sent(sk: *const u8, skb: u64, reason: u32, run: Run) -> Outcome {
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let mut tuple = Tuple::default();
@@ -93,13 +93,13 @@ fn sent(sk: *const u8, skb: u64, reason: u32, run: u64) -> Outcome {
 /// The socket's entry. On the rung `sock_diag` one that was there before the trace may not have been
 /// met yet.
 #[inline(always)]
-fn met(sk: Sock, run: u64, now: u64) -> Option<*mut Conn> {
+fn met(sk: Sock, run: Run, now: u64) -> Option<*mut Conn> {
     let known = conn::get(sk.addr());
     if known.is_some() || config!(sock_diag, u32) == 0 || sk.state() == state::CLOSE {
         return known;
     }
     let counted = probe(sk.addr(), field!(total_retrans));
-    let id = conn::new_id(Hook::SendReset, run);
+    let id = conn::new_id(run);
     conn::adopt(sk.addr(), sk.state(), id, counted, now)
 }
 
@@ -134,12 +134,12 @@ pub(crate) fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
     };
     let run = account::enter(Hook::ReceiveReset);
     let outcome = received(sk, run);
-    account::leave(Hook::ReceiveReset, outcome);
+    account::leave(run, outcome);
     0
 }
 
 #[inline(always)]
-fn received(sk: Sock, run: u64) -> Outcome {
+fn received(sk: Sock, run: Run) -> Outcome {
     if !filter::watches(sk.addr()) {
         return Outcome::Filtered;
     }
@@ -149,13 +149,7 @@ fn received(sk: Sock, run: u64) -> Outcome {
         Some(conn) => Some(conn),
         None => {
             let counted = probe(sk.addr(), field!(total_retrans));
-            conn::adopt(
-                sk.addr(),
-                sk.state(),
-                conn::new_id(Hook::ReceiveReset, run),
-                counted,
-                now,
-            )
+            conn::adopt(sk.addr(), sk.state(), conn::new_id(run), counted, now)
         }
     };
     let Some(conn) = entry else {

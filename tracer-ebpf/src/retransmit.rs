@@ -13,7 +13,7 @@ use tracer_common::{
 };
 
 use crate::{
-    account::{self, Outcome},
+    account::{self, Outcome, Run},
     conn, emit, filter,
     maps::{config, field},
     process,
@@ -35,12 +35,12 @@ pub(crate) fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     };
     let run = account::enter(Hook::Retransmit);
     let outcome = segment(sk, ctx.arg::<*const u8>(1) as u64, err, run);
-    account::leave(Hook::Retransmit, outcome);
+    account::leave(run, outcome);
     0
 }
 
 #[inline(always)]
-fn segment(sk: Sock, skb: u64, err: i32, run: u64) -> Outcome {
+fn segment(sk: Sock, skb: u64, err: i32, run: Run) -> Outcome {
     if !filter::watches(sk.addr()) {
         return Outcome::Filtered;
     }
@@ -53,7 +53,7 @@ fn segment(sk: Sock, skb: u64, err: i32, run: u64) -> Outcome {
         None => {
             // Not known before: only this buffer's segments are ours to count.
             let segs = u32::from(probe::<u16>(control, field!(cb_gso_segs)));
-            let id = conn::new_id(Hook::Retransmit, run);
+            let id = conn::new_id(run);
             conn::adopt(sk.addr(), sk.state(), id, total.wrapping_sub(segs), now)
         }
     };
@@ -118,12 +118,12 @@ pub(crate) fn tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
     };
     let run = account::enter(Hook::RetransmitSynack);
     let outcome = synack(sk, ctx.arg::<*const u8>(1) as u64, run);
-    account::leave(Hook::RetransmitSynack, outcome);
+    account::leave(run, outcome);
     0
 }
 
 #[inline(always)]
-fn synack(sk: Sock, request: u64, run: u64) -> Outcome {
+fn synack(sk: Sock, request: u64, run: Run) -> Outcome {
     if !filter::watches(sk.addr()) {
         return Outcome::Filtered;
     }
@@ -133,13 +133,7 @@ fn synack(sk: Sock, request: u64, run: u64) -> Outcome {
     let mut source = OwnerSource::Unknown as u8;
     let entry = match conn::get(sk.addr()) {
         Some(conn) => Some(conn),
-        None => conn::adopt(
-            sk.addr(),
-            sk.state(),
-            conn::new_id(Hook::RetransmitSynack, run),
-            0,
-            now,
-        ),
+        None => conn::adopt(sk.addr(), sk.state(), conn::new_id(run), 0, now),
     };
     if let Some(conn) = entry {
         // SAFETY: `conn` points into the map.

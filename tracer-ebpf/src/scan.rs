@@ -11,7 +11,7 @@ use tracer_common::{
 };
 
 use crate::{
-    account::{self, Outcome},
+    account::{self, Outcome, Run},
     conn, filter,
     maps::{CONNS, COOKIES, PROCESSES, config, field},
     process,
@@ -49,25 +49,25 @@ pub(crate) extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
     if now_in != state::CLOSE {
         let run = account::enter(Hook::TaskFile);
         let outcome = found(sk, now_in, task, &owner, run);
-        account::leave(Hook::TaskFile, outcome);
+        account::leave(run, outcome);
     }
     0
 }
 
 #[inline(always)]
-fn found(sk: u64, now_in: u8, task: u64, owner: &ProcessKey, run: u64) -> Outcome {
+fn found(sk: u64, now_in: u8, task: u64, owner: &ProcessKey, run: Run) -> Outcome {
     if !filter::watches(sk) {
         return Outcome::Filtered;
     }
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    process::know(owner, task, now);
+    process::know(owner, task);
     let known = conn::find(sk);
     let entry = match known {
         Some(conn) => Some(conn),
         None => {
             let counted = probe(sk, field!(total_retrans));
-            conn::adopt(sk, now_in, conn::new_id(Hook::TaskFile, run), counted, now)
+            conn::adopt(sk, now_in, conn::new_id(run), counted, now)
         }
     };
     let Some(conn) = entry else {
@@ -156,7 +156,7 @@ pub(crate) fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
     let Some(conn) = conn::get(sk.addr()) else {
         return 0;
     };
-    account::enter(Hook::Destroy);
+    let run = account::enter(Hook::Destroy);
     // SAFETY: `conn` points into the map.
     unsafe {
         let last = (*conn).state;
@@ -165,6 +165,6 @@ pub(crate) fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
         }
     }
     let _ = CONNS.remove(&sk.addr());
-    account::leave(Hook::Destroy, Outcome::Aggregated);
+    account::leave(run, Outcome::Aggregated);
     0
 }

@@ -66,7 +66,7 @@ impl Sock {
     /// Whether a `struct socket`, so a descriptor, still stands for it.
     #[inline(always)]
     pub(crate) fn has_socket(self) -> bool {
-        self.load::<u64>(field!(socket)) != 0
+        probe::<u64>(self.addr(), field!(socket)) != 0
     }
 
     /// Whether both directions are shut down, as close does first of all.
@@ -96,26 +96,16 @@ impl Sock {
 
     /// `struct net *`.
     #[inline(always)]
-    pub(crate) fn net(self) -> *const u8 {
-        self.load(field!(net))
-    }
-
-    #[inline(always)]
-    fn netns(self) -> u32 {
-        // SAFETY: the verifier knows the pointer's type.
-        unsafe { follow(self.net(), field!(netns_inum)) }
+    pub(crate) fn net(self) -> u64 {
+        probe(self.addr(), field!(net))
     }
 
     /// Address of this socket's bucket in the table of established sockets.
     #[inline(always)]
     pub(crate) fn bucket(self) -> u64 {
-        // SAFETY: the verifier knows the pointers' types.
-        unsafe {
-            let info: *const u8 = follow(self.net(), field!(hashinfo));
-            let mask: u32 = follow(info, field!(ehash_mask));
-            follow::<u64>(info, field!(ehash))
-                + u64::from(self.load::<u32>(field!(hash)) & mask) * 8
-        }
+        let info: u64 = probe(self.net(), field!(hashinfo));
+        let mask: u32 = probe(info, field!(ehash_mask));
+        probe::<u64>(info, field!(ehash)) + u64::from(self.hash() & mask) * 8
     }
 
     /// The ends, into `tuple`. The kernel clears `skc_num` before it says CLOSE: `inet_sport` is kept.
@@ -130,7 +120,7 @@ impl Sock {
     /// As above, for a socket that has no port yet, or has one that is not cleared.
     #[inline(always)]
     pub(crate) fn read_ends(self, tuple: &mut Tuple) {
-        tuple.netns = self.netns();
+        tuple.netns = probe(self.net(), field!(netns_inum));
         tuple.lport = self.num();
         tuple.rport = u16::from_be(self.load(field!(dport)));
         if self.load::<u16>(field!(family)) == AF_INET {
@@ -164,7 +154,7 @@ impl SockCommon {
     pub(crate) fn is_time_wait_of(&self, sk: Sock, tuple: &Tuple) -> bool {
         if self.load::<u32>(field!(hash)) != sk.hash()
             || self.load::<u8>(field!(state)) != state::TIME_WAIT
-            || self.load::<u64>(field!(net)) != sk.net() as u64
+            || self.load::<u64>(field!(net)) != sk.net()
             || self.load::<u16>(field!(num)) != tuple.lport
             || u16::from_be(self.load(field!(dport))) != tuple.rport
         {

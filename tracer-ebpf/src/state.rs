@@ -18,7 +18,7 @@ use tracer_common::{
 };
 
 use crate::{
-    account::{self, Outcome},
+    account::{self, Outcome, Run},
     conn::{self, settle},
     emit, filter,
     maps::{CONNS, field},
@@ -41,13 +41,13 @@ pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
             ctx.arg::<i32>(2) as u8,
             run,
         );
-        account::leave(Hook::State, outcome);
+        account::leave(run, outcome);
     }
     0
 }
 
 #[inline(always)]
-fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> Outcome {
+fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: Run) -> Outcome {
     if !filter::watches(sk.addr()) {
         return Outcome::Filtered;
     }
@@ -56,11 +56,17 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
     if (old == CLOSE && (new == SYN_SENT || new == LISTEN)) || (old == LISTEN && new == SYN_RECV) {
         return opened(ctx, sk, old, new, run, now);
     }
-    let entry = match conn::get(sk.addr()) {
+    let known = if old == SYN_RECV {
+        // Not in the listener's queue yet, so nobody accepted it.
+        conn::find(sk.addr())
+    } else {
+        conn::get(sk.addr())
+    };
+    let entry = match known {
         Some(conn) => Some(conn),
         None => {
             let counted = probe(sk.addr(), field!(total_retrans));
-            conn::adopt(sk.addr(), old, conn::new_id(Hook::State, run), counted, now)
+            conn::adopt(sk.addr(), old, conn::new_id(run), counted, now)
         }
     };
     let Some(conn) = entry else {
@@ -69,11 +75,11 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64) -> 
     // SAFETY: `conn` points into the map, the verifier has seen the null check; changes of one
     // socket's state are serialised by its lock.
     unsafe {
-        if old == SYN_SENT || old == SYN_RECV || (*conn).tuple.lport == 0 {
+        if old == SYN_SENT || old == SYN_RECV || (new == CLOSE && (*conn).tuple.lport == 0) {
             sk.read_tuple(&mut (*conn).tuple);
         }
         if (*conn).flags & flag::UNSEEN != 0 && is_let_go(sk, old, new) {
-            closed_by_holder(conn, now);
+            closed_by_holder(conn);
         }
         let fate = if new == CLOSE {
             fate(sk, conn, old)
@@ -110,26 +116,26 @@ fn is_let_go(sk: Sock, old: u8, new: u8) -> bool {
 /// Gives a socket that was accepted unseen to the process that closes it. A function of its own, for the
 /// stack.
 #[inline(never)]
-fn closed_by_holder(conn: *mut Conn, now: u64) {
+fn closed_by_holder(conn: *mut Conn) {
     let owner = process::current();
     if conn.is_null() || !owner.is_known() || !process::current_lets_go() {
         return;
     }
-    process::hold_current(&owner, now);
+    process::hold_current(&owner);
     // SAFETY: `conn` points into the map.
     unsafe { conn::own(conn, &owner, OwnerSource::Iter) }
 }
 
 /// A socket leaves CLOSE, or is made for a peer's SYN.
 #[inline(always)]
-fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: u64, now: u64) -> Outcome {
+fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: Run, now: u64) -> Outcome {
     let mut owner = ProcessKey::UNKNOWN;
     if new != SYN_RECV {
         // connect and listen run in the caller's context.
         owner = process::current();
-        process::hold_current(&owner, now);
+        process::hold_current(&owner);
     }
-    let conn = born(sk, new, conn::new_id(Hook::State, run), &owner, now);
+    let conn = born(sk, new, conn::new_id(run), &owner, now);
     if conn.is_null() {
         process::hold(&owner, -1);
         return no_room(ctx);
@@ -303,13 +309,13 @@ unsafe fn closed(sk: Sock, conn: *mut Conn, old: u8, fate: Fate, now: u64) {
                 time_wait::overflow(conn, fate, now);
             }
             is_counted = filter::passes(&(*conn).owner, &(*conn).tuple);
-            account::enter(Hook::Connection);
+            let run = account::enter(Hook::Connection);
             let outcome = if is_counted && filter::wants(Kind::Connection) {
                 tell_connection(sk, conn, end, err, now)
             } else {
                 Outcome::Filtered
             };
-            account::leave(Hook::Connection, outcome);
+            account::leave(run, outcome);
         }
         process::let_go(
             &(*conn).owner,
@@ -327,13 +333,13 @@ unsafe fn closed(sk: Sock, conn: *mut Conn, old: u8, fate: Fate, now: u64) {
 
 #[inline(always)]
 unsafe fn connect_failed(conn: *mut Conn, err: i32, now: u64) {
-    account::enter(Hook::ConnectFailed);
+    let run = account::enter(Hook::ConnectFailed);
     // SAFETY: guaranteed by the caller.
     let outcome = unsafe {
         (*conn).flags |= flag::FAILURE_REPORTED;
         tell_connect_failed(conn, err, now)
     };
-    account::leave(Hook::ConnectFailed, outcome);
+    account::leave(run, outcome);
 }
 
 #[inline(always)]

@@ -40,7 +40,7 @@ fn describe_again(hook: Hook, task: u64, is_current: bool) {
     let Some(entry) = PROCESSES.get_ptr_mut(&key) else {
         return;
     };
-    account::enter(hook);
+    let run = account::enter(hook);
     let leader: u64 = probe(task, field!(group_leader));
     let mut comm = [0; 16];
     probe_bytes(leader + u64::from(field!(comm)), &mut comm);
@@ -53,10 +53,8 @@ fn describe_again(hook: Hook, task: u64, is_current: bool) {
             0
         };
     }
-    // SAFETY: no argument, no precondition.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
-    let outcome = process::describe(&key, leader, is_current, now);
-    account::leave(hook, outcome);
+    let outcome = process::describe(&key, leader, is_current);
+    account::leave(run, outcome);
 }
 
 /// `kernel/exit.c: do_exit`, for each thread. Prototype: 5.10 to 6.15 `(struct task_struct *)`, then
@@ -72,7 +70,7 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(entry) = PROCESSES.get_ptr_mut(&key) else {
         return 0;
     };
-    account::enter(Hook::Exit);
+    let run = account::enter(Hook::Exit);
     // SAFETY: `entry` points into the map.
     unsafe { (*entry).flags |= flag::EXITED };
     // SAFETY: no argument, no precondition.
@@ -90,6 +88,6 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
             )
         }
     });
-    account::leave(Hook::Exit, outcome);
+    account::leave(run, outcome);
     0
 }

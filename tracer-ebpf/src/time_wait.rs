@@ -114,7 +114,7 @@ pub(crate) unsafe fn fate(sk: Sock, conn: *const Conn) -> Fate {
 /// Sockets in the time-wait table of the socket's namespace, and how many it may hold.
 #[inline(always)]
 fn table(sk: Sock) -> (u32, u32) {
-    let net = sk.net() as u64;
+    let net = sk.net();
     let count = if field!(tw_refcount) != MISSING {
         probe::<u32>(net, field!(tw_refcount)).wrapping_sub(1)
     } else if field!(tw_count) != MISSING {
@@ -208,10 +208,10 @@ fn allocated(sk: u64, socket: u64) {
 /// `conn` points into the map.
 #[inline(always)]
 pub(crate) unsafe fn overflow(conn: *const Conn, fate: Fate, now: u64) {
-    account::enter(Hook::TimeWaitOverflow);
+    let run = account::enter(Hook::TimeWaitOverflow);
     // SAFETY: guaranteed by the caller.
     let outcome = unsafe { tell(conn, fate, now) };
-    account::leave(Hook::TimeWaitOverflow, outcome);
+    account::leave(run, outcome);
 }
 
 #[inline(always)]
