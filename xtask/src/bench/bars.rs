@@ -6,7 +6,7 @@ use super::{
     load::Work,
     results::Results,
     spread::Spread,
-    variant::{ALL, JSON, LINES, REPORT},
+    variant::{ALL, JSON, LINES, RECORD, REPORT},
 };
 
 /// A bar and what was measured.
@@ -83,6 +83,20 @@ pub(crate) fn of(results: &Results) -> Vec<Bar> {
             first_event,
             |seconds| format!("{seconds:.2} s"),
             |seconds| seconds.median <= 0.5,
+        ),
+        bar(
+            "trace file of the churn",
+            "<= 12 bytes/event",
+            results.cost("churn", RECORD, |_, cost| cost.bytes_per_event()),
+            |bytes| format!("{bytes:.1} bytes/event"),
+            |bytes| bytes.median <= 12.0,
+        ),
+        bar(
+            "decode and aggregate that file, start and end of the program included",
+            ">= 2,000,000 events/s",
+            results.cost("churn", RECORD, |_, cost| cost.events_per_second()),
+            |rate| format!("{rate:.0} events/s"),
+            |rate| rate.median >= 2e6,
         ),
     ]
 }

@@ -1,11 +1,13 @@
 //! One measurement: one load under one variant.
 
 use std::{
+    fs,
     path::PathBuf,
     process::{Command, Stdio},
+    time::Instant,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::{
@@ -22,6 +24,8 @@ use super::{
 pub(crate) struct Bench {
     pub(crate) tcptrace: PathBuf,
     pub(crate) load: PathBuf,
+    /// Where `record` puts what it records.
+    pub(crate) trace_file: PathBuf,
     /// How long a load works, seconds.
     pub(crate) seconds: f64,
 }
@@ -49,6 +53,16 @@ pub(crate) struct Cost {
     pub(crate) skipped: u64,
     /// Its own count; null for another tracer.
     pub(crate) summary: Option<Summary>,
+    /// The trace file, of one that leaves one.
+    pub(crate) file: Option<TraceFile>,
+}
+
+/// A trace file.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct TraceFile {
+    pub(crate) bytes: u64,
+    /// How long `tcptrace report` took to decode and aggregate it, its own start and end included.
+    pub(crate) report_seconds: f64,
 }
 
 impl Bench {
@@ -84,6 +98,11 @@ impl Bench {
         let cpu = process.clock()?.since(clock);
         let (output, said) = tracer.end()?;
         let summary = variant.summary(&output, &said)?;
+        let file = if variant.is_recording() {
+            Some(self.read_back()?)
+        } else {
+            None
+        };
         Ok(Measurement {
             load: load.name,
             variant: variant.name,
@@ -94,7 +113,24 @@ impl Bench {
                 memory,
                 skipped,
                 summary,
+                file,
             }),
+        })
+    }
+
+    /// Reports on the trace file.
+    fn read_back(&self) -> Result<TraceFile> {
+        let start = Instant::now();
+        let status = Command::new(&self.tcptrace)
+            .args(["report", "--format", "json", "--from"])
+            .arg(&self.trace_file)
+            .stdout(Stdio::null())
+            .status()?;
+        let report_seconds = start.elapsed().as_secs_f64();
+        ensure!(status.success(), "the trace file cannot be reported on");
+        Ok(TraceFile {
+            bytes: fs::metadata(&self.trace_file)?.len(),
+            report_seconds,
         })
     }
 
@@ -126,7 +162,7 @@ impl Bench {
         variant: &Variant,
         running: &mut load::Running,
     ) -> Result<Option<Tracer>> {
-        let Some((program, arguments)) = variant.command(&self.tcptrace, load) else {
+        let Some((program, arguments)) = variant.command(self, load) else {
             return Ok(None);
         };
         let mut command = if load.is_alone {
@@ -140,7 +176,11 @@ impl Bench {
             tracer.wait_until_it_rests()?;
             return Ok(Some(tracer));
         }
-        let mut tracer = Tracer::start(&mut command, Stdio::null())?;
+        let mut tracer = if variant.is_on_a_terminal() {
+            Tracer::start_on_a_terminal(&mut command)?
+        } else {
+            Tracer::start(&mut command, Stdio::null())?
+        };
         tracer.wait_until_it_shows(running)?;
         Ok(Some(tracer))
     }

@@ -84,6 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let bench = Bench {
         tcptrace,
         load,
+        trace_file: child::release_dir()?.join("bench.tcptrace"),
         seconds,
     };
     let loads: Vec<&'static Load> = LOADS
@@ -128,7 +129,7 @@ fn measure(bench: &Bench, loads: &[&'static Load], results: &mut Results) -> Res
                 );
             }
         }
-        for variant in VARIANTS {
+        for variant in VARIANTS.iter().filter(|it| it.has_its_own_programs()) {
             eprintln!("{:>12} kernel time: {}", load.name, variant.name);
             if let Some((work, runs)) = bench.programs(load, variant)? {
                 results.programs.push(Programs {

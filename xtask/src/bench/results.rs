@@ -106,10 +106,25 @@ impl Work {
 }
 
 impl Cost {
-    /// Processor time in the program, ns, for each event that it showed, where they are so many that the rest does not count.
-    pub(crate) fn user_ns_per_event(&self) -> Option<f64> {
+    /// Events that it showed, where they are so many that the rest does not count.
+    fn many_events(&self) -> Option<f64> {
         const MANY: u64 = 20_000;
         let events = self.summary.as_ref()?.total();
-        (events >= MANY).then(|| self.cpu.user * 1e9 / events as f64)
+        (events >= MANY).then_some(events as f64)
+    }
+
+    /// Processor time in the program, ns, for each event.
+    pub(crate) fn user_ns_per_event(&self) -> Option<f64> {
+        Some(self.cpu.user * 1e9 / self.many_events()?)
+    }
+
+    /// Of the trace file.
+    pub(crate) fn bytes_per_event(&self) -> Option<f64> {
+        Some(self.file?.bytes as f64 / self.many_events()?)
+    }
+
+    /// How fast the trace file was decoded and aggregated.
+    pub(crate) fn events_per_second(&self) -> Option<f64> {
+        Some(self.many_events()? / self.file?.report_seconds)
     }
 }

@@ -1,7 +1,8 @@
 //! A running tracer, whose output goes nowhere.
 
 use std::{
-    io::Read as _,
+    fs::File,
+    io::Read,
     process::{Child, ChildStdout, Command, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -9,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
+    pty::{Winsize, openpty},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -38,16 +40,38 @@ impl Tracer {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {:?}", command.get_program()))?;
-        let mut stderr = child.stderr.take().context("no pipe")?;
-        let errors = thread::spawn(move || {
-            let mut text = String::new();
-            // Whatever it said until it could not be read any more.
-            let _ = stderr.read_to_string(&mut text);
-            text
-        });
+        let errors = all_of(child.stderr.take().context("no pipe")?);
         Ok(Self {
             child,
             errors: Some(errors),
+        })
+    }
+
+    /// Starts `command` on a large terminal that nobody looks at.
+    pub(crate) fn start_on_a_terminal(command: &mut Command) -> Result<Self> {
+        let size = Winsize {
+            ws_row: 60,
+            ws_col: 200,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let terminal = openpty(Some(&size), None).context("cannot open a terminal")?;
+        let side = File::from(terminal.slave);
+        let child = command
+            .env("TERM", "xterm-256color")
+            .stdin(side.try_clone()?)
+            .stdout(side.try_clone()?)
+            .stderr(side)
+            .spawn()
+            .with_context(|| format!("cannot run {:?}", command.get_program()))?;
+        // Else this process holds the terminal open, and its end is never read.
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(Self {
+            child,
+            errors: Some(all_of(File::from(terminal.master))),
         })
     }
 
@@ -129,6 +153,16 @@ impl Tracer {
         let errors = self.errors.take().map(JoinHandle::join);
         errors.and_then(Result::ok).unwrap_or_default()
     }
+}
+
+/// Reads on another thread until there is no more.
+fn all_of(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = vec![];
+        // A terminal ends with an error.
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 impl Drop for Tracer {

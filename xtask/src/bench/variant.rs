@@ -1,10 +1,10 @@
 //! What is compared: no tracer, tcptrace in its ways, and what people use instead. A line each.
 
-use std::{ffi::OsString, path::Path};
+use std::ffi::OsString;
 
 use anyhow::Result;
 
-use super::{load::Load, summary::Summary};
+use super::{load::Load, measure::Bench, summary::Summary};
 
 /// A way to trace.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +21,10 @@ enum Tool {
     Tcptrace(&'static [&'static str]),
     /// A command that adds up, and writes one JSON object at its end.
     Report(&'static [&'static str]),
+    /// `record`, into a file.
+    Record,
+    /// `watch` on a terminal.
+    Screen,
     Tcpstates,
     Bpftrace,
 }
@@ -30,6 +34,7 @@ pub(crate) const REPORT: &str = "report";
 pub(crate) const LINES: &str = "watch";
 pub(crate) const JSON: &str = "watch json";
 pub(crate) const ALL: &str = "watch json, all events";
+pub(crate) const RECORD: &str = "record";
 
 /// The first is what the others are compared with.
 pub(crate) const VARIANTS: &[Variant] = &[
@@ -44,6 +49,8 @@ pub(crate) const VARIANTS: &[Variant] = &[
         ALL,
         Tool::Tcptrace(&["watch", "--format", "json", "--events", "all"]),
     ),
+    variant(RECORD, Tool::Record),
+    variant("screen", Tool::Screen),
     variant("tcpstates", Tool::Tcpstates),
     variant("bpftrace", Tool::Bpftrace),
 ];
@@ -61,6 +68,26 @@ impl Variant {
         matches!(self.tool, Tool::Report(_))
     }
 
+    /// Whether it draws on a terminal.
+    pub(crate) const fn is_on_a_terminal(&self) -> bool {
+        matches!(self.tool, Tool::Screen)
+    }
+
+    /// Whether it leaves a trace file.
+    pub(crate) const fn is_recording(&self) -> bool {
+        matches!(self.tool, Tool::Record)
+    }
+
+    /// Whether its kernel programs do what no other variant's do.
+    pub(crate) fn has_its_own_programs(&self) -> bool {
+        match self.tool {
+            Tool::Report(_) | Tool::Tcpstates | Tool::Bpftrace => true,
+            // Those that stream what `report` adds up have the same.
+            Tool::Tcptrace(arguments) => matches!(arguments, [.., "--events", "all"]),
+            Tool::None | Tool::Record | Tool::Screen => false,
+        }
+    }
+
     /// Its own count, if it has one, from what it wrote: its output where it [`Self::is_silent`], and what it said on stderr.
     ///
     /// # Errors
@@ -69,23 +96,26 @@ impl Variant {
     pub(crate) fn summary(&self, output: &str, said: &str) -> Result<Option<Summary>> {
         match self.tool {
             Tool::None | Tool::Tcpstates | Tool::Bpftrace => Ok(None),
-            Tool::Tcptrace(_) => Summary::read(said).map(Some),
+            Tool::Tcptrace(_) | Tool::Record | Tool::Screen => Summary::read(said).map(Some),
             Tool::Report(_) => Summary::of_report(output).map(Some),
         }
     }
 
     /// The command, as a program and its arguments; none for the baseline.
-    pub(crate) fn command(
-        &self,
-        tcptrace: &Path,
-        load: &Load,
-    ) -> Option<(OsString, Vec<OsString>)> {
+    pub(crate) fn command(&self, bench: &Bench, load: &Load) -> Option<(OsString, Vec<OsString>)> {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let tcptrace = |arguments: &[&str]| {
+            let arguments = [arguments, load.options].concat();
+            ((&bench.tcptrace).into(), words(&arguments))
+        };
         Some(match self.tool {
             Tool::None => return None,
-            Tool::Tcptrace(arguments) | Tool::Report(arguments) => {
-                let arguments = [arguments, load.options].concat();
-                (tcptrace.into(), words(&arguments))
+            Tool::Tcptrace(arguments) | Tool::Report(arguments) => tcptrace(arguments),
+            Tool::Screen => tcptrace(&["watch"]),
+            Tool::Record => {
+                let (program, mut arguments) = tcptrace(&["record", "--system", "--force"]);
+                arguments.extend(["--output".into(), (&bench.trace_file).into()]);
+                (program, arguments)
             }
             Tool::Tcpstates => ("tcpstates".into(), vec![]),
             Tool::Bpftrace => ("bpftrace".into(), words(&["-e", SCRIPT])),
