@@ -112,6 +112,9 @@ pub struct Counters {
     pub ring_full: u64,
     /// A kernel map had no room.
     pub map_full: u64,
+    /// Beside the law: runs that never were. The subject turned out to have gone on without, whether or not the
+    /// kernel counts the run as skipped.
+    pub unseen: u64,
 }
 
 impl Counters {
@@ -132,6 +135,7 @@ impl Counters {
             aggregated: self.aggregated + other.aggregated,
             ring_full: self.ring_full + other.ring_full,
             map_full: self.map_full + other.map_full,
+            unseen: self.unseen + other.unseen,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Sockets: what is kept of each from birth until it is freed.
 
+use aya_ebpf::bindings::BPF_ANY;
 use tracer_common::{
     conn::{Conn, Listener, ListenerKey, OwnerSource, Tuple, flag},
     hook::Hook,
     process::{ProcessKey, Total},
     record::{Cause, Kind, Retransmit},
+    tcp::state,
 };
 
 use crate::{
@@ -90,15 +92,52 @@ pub(crate) fn count_unseen(by: i64) {
     }
 }
 
-/// An empty entry in the place of whatever had this address before, or NULL where there is no room.
+/// An empty entry, or NULL where there is no room, and with `BPF_NOEXIST` also where there is an entry.
 #[inline(always)]
-pub(crate) fn put(sk: u64) -> *mut Conn {
+pub(crate) fn put(sk: u64, how: u32) -> *mut Conn {
     /// In memory that is not the stack.
     static EMPTY: Conn = Conn::EMPTY;
-    if CONNS.insert(&sk, &EMPTY, 0).is_err() {
+    if CONNS.insert(&sk, &EMPTY, u64::from(how)).is_err() {
         return core::ptr::null_mut();
     }
     CONNS.get_ptr_mut(&sk).unwrap_or(core::ptr::null_mut())
+}
+
+/// Removes the entry of a socket that had this address before, and tells whether there was one. Where its end
+/// was not seen it is counted now. A function of its own, for the stack.
+#[inline(never)]
+pub(crate) fn forget(sk: u64) -> bool {
+    let Some(conn) = CONNS.get_ptr_mut(&sk) else {
+        return false;
+    };
+    // SAFETY: `conn` points into the map.
+    unsafe {
+        let last = (*conn).state;
+        if last != state::CLOSE && last != state::TIME_WAIT {
+            account::unseen(Hook::State);
+            if last == state::LISTEN {
+                unlisten(&(*conn).tuple);
+            }
+            count_out(conn);
+        }
+    }
+    let _ = CONNS.remove(&sk);
+    true
+}
+
+/// Counts, for its owner, a connection that is over though nothing can be told of it, or a listener.
+///
+/// # Safety
+///
+/// `conn` points into the map.
+#[inline(always)]
+pub(crate) unsafe fn count_out(conn: *const Conn) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let is_counted =
+            (*conn).state != state::LISTEN && filter::passes(&(*conn).owner, &(*conn).tuple);
+        process::let_go(&(*conn).owner, is_counted, is_held((*conn).owner_source));
+    }
 }
 
 /// An entry for a socket that was there before the trace: its birth and its owner are not known.
@@ -112,7 +151,7 @@ pub(crate) fn adopt(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> Opti
 /// A function of its own, for it is called in many places.
 #[inline(never)]
 fn adopted(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> *mut Conn {
-    let conn = put(sk);
+    let conn = put(sk, BPF_ANY);
     if conn.is_null() {
         return conn;
     }

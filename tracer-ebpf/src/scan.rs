@@ -161,6 +161,7 @@ pub(crate) fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
     unsafe {
         let last = (*conn).state;
         if last != state::CLOSE && last != state::TIME_WAIT {
+            account::unseen(Hook::State);
             let_go(sk, conn, last, bpf_ktime_get_boot_ns());
         }
     }

@@ -4,6 +4,7 @@
 //! Prototype on 5.10 to 7.3: `(const struct sock *sk, int oldstate, int newstate)`.
 
 use aya_ebpf::{
+    bindings::BPF_NOEXIST,
     helpers::{bpf_ktime_get_boot_ns, bpf_skc_to_tcp_sock},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
@@ -81,6 +82,10 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: Run) -> 
         if (*conn).flags & flag::UNSEEN != 0 && is_let_go(sk, old, new) {
             closed_by_holder(conn);
         }
+        let known = (*conn).state;
+        if known != old && !(known == TIME_WAIT && old == CLOSE) {
+            account::unseen(Hook::State);
+        }
         let fate = if new == CLOSE {
             fate(sk, conn, old)
         } else {
@@ -135,7 +140,11 @@ fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: Run, now:
         owner = process::current();
         process::hold_current(&owner);
     }
-    let conn = born(sk, new, conn::new_id(run), &owner, now);
+    let id = conn::new_id(run);
+    let mut conn = born(sk, new, id, &owner, now);
+    if conn.is_null() && conn::forget(sk.addr()) {
+        conn = born(sk, new, id, &owner, now);
+    }
     if conn.is_null() {
         process::hold(&owner, -1);
         return no_room(ctx);
@@ -150,11 +159,11 @@ fn no_room(ctx: &BtfTracePointContext) -> Outcome {
     Outcome::MapFull
 }
 
-/// An entry for a socket that leaves CLOSE, or NULL where there is no room. A function of its own, for the
+/// An entry for a socket that leaves CLOSE, or NULL where there is no room, or an entry already. A function of its own, for the
 /// stack.
 #[inline(never)]
 fn born(sk: Sock, new: u8, id: u64, owner: &ProcessKey, now: u64) -> *mut Conn {
-    let conn = conn::put(sk.addr());
+    let conn = conn::put(sk.addr(), BPF_NOEXIST);
     if conn.is_null() {
         return conn;
     }
@@ -229,18 +238,12 @@ pub(crate) unsafe fn let_go(sk: Sock, conn: *mut Conn, last: u8, now: u64) {
             closed(sk, conn, last, fate, now);
             return;
         }
-        let is_listener = last == LISTEN;
-        if is_listener {
+        if last == LISTEN {
             conn::unlisten(&(*conn).tuple);
         } else {
             settle(conn, sk.addr(), now);
         }
-        let is_counted = !is_listener && filter::passes(&(*conn).owner, &(*conn).tuple);
-        process::let_go(
-            &(*conn).owner,
-            is_counted,
-            conn::is_held((*conn).owner_source),
-        );
+        conn::count_out(conn);
     }
 }
 

@@ -15,7 +15,8 @@ pub struct HookRow {
     pub rung: Option<Cow<'static, str>>,
     /// Runs that found their subject.
     pub entered: u64,
-    /// Runs that the kernel left out: the program was running on that CPU already, or a probe missed.
+    /// Runs that the kernel left out: the program was running on that CPU already, or a probe missed. Not every
+    /// kernel counts all of them: it is at least as many as sockets turned out to have gone on without.
     pub skipped: u64,
     /// Of those skipped: what probes missed.
     pub missed: u64,
@@ -54,7 +55,11 @@ impl HookRow {
                 None => None,
             },
             entered: counters.entered,
-            skipped: recursions + missed,
+            skipped: if recursions + missed < counters.unseen {
+                counters.unseen
+            } else {
+                recursions + missed
+            },
             missed,
             emitted: counters.emitted,
             filtered: counters.filtered,
