@@ -66,7 +66,7 @@ fn sent(sk: *const u8, skb: u64, reason: u32, run: Run) -> Outcome {
     }
     if state == state::LISTEN {
         answered(skb, &mut tuple);
-        tuple.netns = probe(sk.net() as u64, field!(netns_inum));
+        tuple.netns = probe(sk.net(), field!(netns_inum));
         return match met(sk, run, now) {
             // SAFETY: the verifier has seen the null check.
             Some(conn) => unsafe {
