@@ -91,7 +91,9 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
         // For whom a kernel thread accepts is not known.
         return account::leave(run, Outcome::Aggregated);
     }
-    process::hold_current(&owner);
+    // SAFETY: no argument, no precondition.
+    let clock = || unsafe { bpf_ktime_get_boot_ns() };
+    process::hold_current(&owner, clock);
     let entry = match known {
         Some(conn) => Some(conn),
         None => {
@@ -101,8 +103,7 @@ fn taken(sk: u64, known: Option<*mut Conn>) {
                 probe(sk, field!(state)),
                 conn::new_id(run),
                 counted,
-                // SAFETY: no argument, no precondition.
-                unsafe { bpf_ktime_get_boot_ns() },
+                clock(),
             )
         }
     };

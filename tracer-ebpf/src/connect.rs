@@ -85,7 +85,7 @@ fn failed_to(sk: u64, address: &[u64; 3], err: i32) {
     let owner = process::current();
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    process::know_current(&owner);
+    process::know_current(&owner, now);
     let run = account::enter(Hook::ConnectFailed);
     let outcome = tell(&owner, &tuple, id, err, now);
     account::leave(run, outcome);

@@ -141,7 +141,7 @@ fn tell(syscall: i32, err: i32) -> Outcome {
     // SAFETY: no argument, no precondition.
     let (task, now) = unsafe { (bpf_get_current_task(), bpf_ktime_get_boot_ns()) };
     let owner = process::current();
-    process::know_current(&owner);
+    process::know_current(&owner, now);
     let proxy: u64 = probe(task, field!(nsproxy));
     let net: u64 = probe(proxy, field!(net_ns));
     let netns: u32 = probe(net, field!(netns_inum));

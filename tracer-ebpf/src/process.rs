@@ -1,9 +1,6 @@
 //! Processes: who they are, and what happened to their sockets.
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns},
-};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_current_pid_tgid};
 use tracer_common::{
     config::filter,
     conn::{OwnerSource, Tuple},
@@ -75,38 +72,38 @@ pub(crate) fn of_task(task: u64) -> ProcessKey {
 
 /// Makes sure that the current process, `key`, has an entry.
 #[inline(always)]
-pub(crate) fn know_current(key: &ProcessKey) {
+pub(crate) fn know_current(key: &ProcessKey, now: u64) {
     if PROCESSES.get_ptr(key).is_none() {
         let (leader, _) = current_leader();
-        learn(key, leader, true);
+        learn(key, leader, true, now);
     }
 }
 
 /// As above, and counts a socket more for it.
 #[inline(always)]
-pub(crate) fn hold_current(key: &ProcessKey) {
+pub(crate) fn hold_current(key: &ProcessKey, now: impl FnOnce() -> u64) {
     if let Some(process) = PROCESSES.get_ptr_mut(key) {
         // SAFETY: the verifier has seen the null check; the field is aligned.
         unsafe { add(&raw mut (*process).sockets, 1) }
         return;
     }
     let (leader, _) = current_leader();
-    learn(key, leader, true);
+    learn(key, leader, true, now());
     hold(key, 1);
 }
 
 /// Makes sure that `key`, the process of `task`, has an entry.
 #[inline(always)]
-pub(crate) fn know(key: &ProcessKey, task: u64) {
+pub(crate) fn know(key: &ProcessKey, task: u64, now: u64) {
     if PROCESSES.get_ptr(key).is_none() {
-        learn(key, probe(task, field!(group_leader)), false);
+        learn(key, probe(task, field!(group_leader)), false, now);
     }
 }
 
 /// Makes an entry and tells user space who it is. `is_current` says whether the process's memory can
 /// be read from here.
 #[inline(never)]
-fn learn(key: &ProcessKey, leader: u64, is_current: bool) {
+fn learn(key: &ProcessKey, leader: u64, is_current: bool, now: u64) {
     let mut process = Process::default();
     probe_bytes(leader + u64::from(field!(comm)), &mut process.comm);
     if passes(leader, &process.comm) {
@@ -114,7 +111,7 @@ fn learn(key: &ProcessKey, leader: u64, is_current: bool) {
     }
     let run = account::enter(Hook::Process);
     let outcome = match PROCESSES.insert(key, &process, u64::from(BPF_NOEXIST)) {
-        Ok(()) => describe(key, leader, is_current),
+        Ok(()) => describe(key, leader, is_current, now),
         // Another CPU was quicker.
         Err(EEXIST) => Outcome::Aggregated,
         Err(_) => Outcome::MapFull,
@@ -157,9 +154,7 @@ fn cgroup_node(task: u64) -> u64 {
 
 /// Tells user space who a process is, while it can be seen.
 #[inline(always)]
-pub(crate) fn describe(key: &ProcessKey, leader: u64, is_current: bool) -> Outcome {
-    // SAFETY: no argument, no precondition.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
+pub(crate) fn describe(key: &ProcessKey, leader: u64, is_current: bool, now: u64) -> Outcome {
     emit::rare::<ProcessSeen>(key, |to| {
         // SAFETY: `to` is a reserved record; every byte that is read later is written here.
         unsafe {

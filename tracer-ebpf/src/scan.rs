@@ -61,7 +61,7 @@ fn found(sk: u64, now_in: u8, task: u64, owner: &ProcessKey, run: Run) -> Outcom
     }
     // SAFETY: no argument, no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    process::know(owner, task);
+    process::know(owner, task, now);
     let known = conn::find(sk);
     let entry = match known {
         Some(conn) => Some(conn),

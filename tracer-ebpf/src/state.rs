@@ -80,7 +80,7 @@ fn changed(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: Run) -> 
             sk.read_tuple(&mut (*conn).tuple);
         }
         if (*conn).flags & flag::UNSEEN != 0 && is_let_go(sk, old, new) {
-            closed_by_holder(conn);
+            closed_by_holder(conn, now);
         }
         let known = (*conn).state;
         if known != old && !(known == TIME_WAIT && old == CLOSE) {
@@ -121,12 +121,12 @@ fn is_let_go(sk: Sock, old: u8, new: u8) -> bool {
 /// Gives a socket that was accepted unseen to the process that closes it. A function of its own, for the
 /// stack.
 #[inline(never)]
-fn closed_by_holder(conn: *mut Conn) {
+fn closed_by_holder(conn: *mut Conn, now: u64) {
     let owner = process::current();
     if conn.is_null() || !owner.is_known() || !process::current_lets_go() {
         return;
     }
-    process::hold_current(&owner);
+    process::hold_current(&owner, || now);
     // SAFETY: `conn` points into the map.
     unsafe { conn::own(conn, &owner, OwnerSource::Iter) }
 }
@@ -138,7 +138,7 @@ fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, run: Run, now:
     if new != SYN_RECV {
         // connect and listen run in the caller's context.
         owner = process::current();
-        process::hold_current(&owner);
+        process::hold_current(&owner, || now);
     }
     let id = conn::new_id(run);
     let mut conn = born(sk, new, id, &owner, now);

@@ -53,7 +53,9 @@ fn describe_again(hook: Hook, task: u64, is_current: bool) {
             0
         };
     }
-    let outcome = process::describe(&key, leader, is_current);
+    // SAFETY: no argument, no precondition.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let outcome = process::describe(&key, leader, is_current, now);
     account::leave(run, outcome);
 }
 
