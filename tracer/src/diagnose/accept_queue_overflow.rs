@@ -1,7 +1,7 @@
 //! `accept-queue-overflow`: a process does not accept, and its listener's queue is full.
 
 use super::{
-    About, Evidence, Finding, Rule, Severity, fd_limit,
+    About, Evidence, Finding, Rule, Severity, exhausted,
     listener::{self, Listener},
     phrase, who,
 };
@@ -28,16 +28,14 @@ impl Rule for AcceptQueueOverflow {
     }
 
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
-        let without_descriptors: Vec<Pid> = fd_limit::failing(aggregate);
+        let without_descriptors: Vec<Pid> = exhausted::failing(aggregate);
         let mut findings = Vec::new();
         for netns in listener::namespaces(aggregate) {
             for listener in listener::of_namespace(aggregate, netns) {
                 // Who can't accept for want of a descriptor has that finding.
-                let is_excused = listener.holder().is_some_and(|holder| {
-                    without_descriptors
-                        .iter()
-                        .any(|pid| who::is_same(*pid, holder))
-                });
+                let is_excused = listener
+                    .holder()
+                    .is_some_and(|holder| without_descriptors.contains(&holder));
                 if !is_excused {
                     findings.extend(finding(aggregate, netns, &listener));
                 }

@@ -7,8 +7,11 @@ pub mod format;
 mod phrase;
 mod who;
 
+mod exhausted;
+mod file_table;
 mod give_up;
 mod listener;
+mod origin;
 mod stalled;
 
 mod accept_queue_overflow;
