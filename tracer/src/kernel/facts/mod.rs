@@ -164,6 +164,7 @@ impl Collector {
                 if let (Some(netns), Some(ends)) = (event.netns, event.ends)
                     && self.stalled.remove(&(netns, ends)).is_some()
                 {
+                    socket::tell_gone(&mut self.tell, netns, ends);
                     self.tell.forget_connection(netns, ends);
                 }
             }
