@@ -1,8 +1,68 @@
 //! Recorded traces: what `tcptrace replay --format json` says of a file.
 
-use std::{path::Path, process::Output};
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+};
 
-use crate::{events::Event, tcptrace};
+use tempfile::TempDir;
+
+use crate::{Netns, Reaped, events::Event, finding, require_root, tcptrace, wait};
+
+/// A `tcptrace record` at work; it is ended when it is dropped.
+pub struct Recording {
+    child: Reaped,
+    folder: TempDir,
+}
+
+impl Recording {
+    /// Starts it; returns when it has begun to watch.
+    pub fn start(namespaces: &[&Netns]) -> Self {
+        require_root();
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = tcptrace(["record", "-o"]);
+        command.arg(folder.path().join("trace"));
+        for netns in namespaces {
+            command.args(["--netns", &netns.inode().to_string()]);
+        }
+        let errors = File::create(folder.path().join("errors")).expect("a file for errors");
+        let child = command.stdin(Stdio::null()).stderr(errors).spawn();
+        let mut recording = Self {
+            child: Reaped(child.expect("start tcptrace")),
+            folder,
+        };
+        wait::until_true("it watches its buffers", || {
+            let ended = recording.child.try_wait().expect("wait for tcptrace");
+            assert!(ended.is_none(), "it ended: {}", recording.summary());
+            finding::watches(recording.child.id())
+        });
+        recording
+    }
+
+    /// The trace's file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("trace")
+    }
+
+    /// Ends it as Ctrl-C does; returns its summary.
+    pub fn end(&mut self) -> String {
+        finding::interrupt(self.child.id());
+        let status = self.child.wait().expect("wait for tcptrace");
+        let summary = self.summary();
+        assert!(status.success(), "tcptrace ended with {status}: {summary}");
+        summary
+    }
+
+    fn summary(&self) -> String {
+        let mut text = String::new();
+        File::open(self.folder.path().join("errors"))
+            .and_then(|mut file| file.read_to_string(&mut text))
+            .expect("its errors");
+        text
+    }
+}
 
 /// A replayed trace.
 pub struct Replay {
