@@ -38,6 +38,21 @@ fn half_open_risk() {
     finding.recommends(&["SO_KEEPALIVE"]);
 }
 
+/// Found idle, and closed while it is watched: it waits no more.
+#[test]
+fn not_one_that_is_closed() {
+    let HalfOpenRisk {
+        veth,
+        redis,
+        subscriber,
+    } = HalfOpenRisk::new();
+    let diagnosis = Diagnosis::start(&veth.near, WATCH);
+    drop(subscriber);
+    let found = diagnosis.findings();
+    assert!(found.is_empty(), "{found:#?}");
+    drop(redis);
+}
+
 /// Connects fail without a SYN: they are no attempts.
 #[test]
 fn ports_exhausted() {

@@ -86,6 +86,13 @@ impl Process {
         }
     }
 
+    /// Each flow that is of one peer or listener.
+    pub fn known_flows(&self) -> impl Iterator<Item = (&FlowKey, &Flow)> {
+        self.flows
+            .iter()
+            .filter(|(key, _)| **key != FlowKey::OTHERS)
+    }
+
     pub(super) fn add(&mut self, event: &Event) {
         self.series.add(event);
         match event.detail {

@@ -9,7 +9,7 @@ use tracer_common::tcp::errno::ECONNREFUSED;
 
 use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
 use crate::{
-    aggregate::{Aggregate, Flow},
+    aggregate::{Aggregate, Flow, Process},
     event::{Errno, Role},
     fact::Subject,
     identity::Pid,
@@ -47,7 +47,7 @@ impl Rule for ConnectRefused {
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
         let mut peers: BTreeMap<(u32, IpAddr, u16), Peer> = BTreeMap::new();
         for (pid, process) in &aggregate.processes {
-            for (key, flow) in &process.flows {
+            for (key, flow) in process.known_flows() {
                 if key.role == Some(Role::Passive) || flow.refused.count == 0 {
                     continue;
                 }
@@ -92,7 +92,7 @@ fn has_answered(aggregate: &Aggregate, (netns, ip, port): (u32, IpAddr, u16), pe
     aggregate
         .processes
         .values()
-        .flat_map(|process| &process.flows)
+        .flat_map(Process::known_flows)
         .filter(|(key, _)| {
             (key.netns, loopback_is_one(key.peer), key.port) == (netns, ip, port)
                 && key.role == Some(Role::Active)
@@ -322,7 +322,8 @@ mod tests {
     fn a_scan_and_a_restart_are_silent() {
         let scanner = process("nmap", 5);
         let mut scan = Synthetic::default();
-        for port in 1..1_000 {
+        // More ports than are told apart.
+        for port in 1..5_000 {
             scan.refused(port * 3, &scanner, &format!("10.0.0.2:{port}"));
         }
         assert!(scan.names().is_empty());

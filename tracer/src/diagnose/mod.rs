@@ -214,6 +214,26 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_has_an_end_to_end_test() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+        let tests: String = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| {
+                path.file_name()
+                    .unwrap()
+                    .as_encoded_bytes()
+                    .starts_with(b"finding_")
+            })
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        for rule in RULES {
+            let found = format!("the_only(\"{}\"", rule.name());
+            assert!(tests.contains(&found), "no test has {found}");
+        }
+    }
+
+    #[test]
     fn nothing_is_found_where_nothing_happened() {
         assert_eq!(findings(&Aggregate::default()), []);
     }

@@ -60,8 +60,7 @@ impl Collector {
         }
         for (netns, ends) in self.looked_at.difference(&now) {
             let (netns, ends) = (*netns, *ends);
-            socket::tell_gone(&mut self.tell, netns, ends);
-            self.tell.forget_connection(netns, ends);
+            self.tell.connection_ended(netns, ends);
         }
         self.looked_at = now;
         self.tell.flush(sink)

@@ -161,11 +161,9 @@ impl Collector {
                 }
             }
             Detail::Connection { .. } => {
-                if let (Some(netns), Some(ends)) = (event.netns, event.ends)
-                    && self.stalled.remove(&(netns, ends)).is_some()
-                {
-                    socket::tell_gone(&mut self.tell, netns, ends);
-                    self.tell.forget_connection(netns, ends);
+                if let (Some(netns), Some(ends)) = (event.netns, event.ends) {
+                    self.stalled.remove(&(netns, ends));
+                    self.tell.connection_ended(netns, ends);
                 }
             }
             _ => {}

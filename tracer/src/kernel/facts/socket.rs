@@ -220,17 +220,11 @@ pub(super) fn follow(tell: &mut Tell, place: &Place, ends: Ends, holder: Option<
             is_stalled(&socket)
         }
         Some(_) => {
-            tell_gone(tell, netns, ends);
+            tell.connection_ended(netns, ends);
             false
         }
         None => true,
     }
-}
-
-/// Tells that a connection is no more.
-pub(super) fn tell_gone(tell: &mut Tell, netns: u32, ends: Ends) {
-    let subject = Subject::Connection { netns, ends };
-    tell.text(subject, name::STATE, State(state::CLOSE).name());
 }
 
 /// Whether the peer's link address is known; `None` where the peer is behind a gateway, or speaks IPv6.
