@@ -264,8 +264,13 @@ impl std::fmt::Display for BackOff {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::{conn::OwnerSource, record::End};
+
     use super::*;
-    use crate::diagnose::synthetic::{Synthetic, process};
+    use crate::{
+        diagnose::synthetic::{Synthetic, ends, process},
+        event::{Detail, UsInState},
+    };
 
     #[test]
     fn the_gaps_tell_the_back_off() {
@@ -336,6 +341,34 @@ mod tests {
             restart.served(at * 20, &client, "10.0.0.2:80");
         }
         assert!(restart.names().is_empty());
+    }
+
+    #[test]
+    fn a_dead_backend_is_found_behind_any_number_of_clients() {
+        let proxy = process("haproxy", 6);
+        let mut trace = Synthetic::default();
+        for client in 0..10_000_u64 {
+            let remote = format!("10.1.{}.{}:40000", client / 250, client % 250);
+            let detail = Detail::Connection {
+                duration_us: None,
+                connect_us: None,
+                bytes_sent: 0,
+                bytes_received: 0,
+                segs_retrans: 0,
+                srtt_us: None,
+                end: End::ClosedLocal,
+                errno: None,
+                role: Some(Role::Passive),
+                us_in_state: UsInState::default(),
+            };
+            let conn = (1_000 + client, ends("10.0.0.1:80", &remote));
+            trace.event(client, &proxy, Some(conn), OwnerSource::Accept, detail);
+        }
+        for at in 0..10 {
+            trace.refused(10_000 + at * 1_000, &proxy, "10.0.0.2:6379");
+        }
+        let finding = trace.only();
+        assert_eq!(finding.about.peer.as_deref(), Some("10.0.0.2:6379"));
     }
 
     #[test]
