@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tcptrace_tests::{Cgroup, Netns, Trace, Traffic, events, need_program, start_time};
+use tcptrace_tests::{Cgroup, Netns, Trace, Traffic, events, need_program, start_time, wait};
 
 /// A process that connects and exits at once, many times: name, user, control group and unit are right.
 #[test]
@@ -98,6 +98,12 @@ fn start_time_agrees_with_proc() {
             event.text("pid_start")
         );
     }
+}
+
+/// What `/proc` counts start times in: a hundred a second.
+fn ticks_since_boot() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+    now.tv_sec() as u64 * 100 + now.tv_nsec() as u64 / 10_000_000
 }
 
 /// The name after `exec`, not the one of the shell that forked.
@@ -235,7 +241,10 @@ fn a_reused_pid_is_another_process() {
     let mut first = Traffic::start(&netns);
     assert_eq!(first.error("connect 127.0.0.1:4"), "ECONNREFUSED");
     let pid = first.pid();
+    let start = start_time(pid);
     first.exit();
+    // Left to itself, the kernel does not come around to a pid within a hundredth of a second.
+    wait::until_true("the clock ticks on", || ticks_since_boot() > start);
     // The kernel gives the next free pid after the last one; others may be quicker, so more than once.
     let mut second = (0..2000)
         .find_map(|_| {
