@@ -1,8 +1,7 @@
 //! `diagnose --from`: a recorded trace has the findings that a live one has.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::Value;
 use tcptrace_tests::{
     Netns, Recording,
     events::nanoseconds,
@@ -11,7 +10,6 @@ use tcptrace_tests::{
         connect_refused, fd_limit::Supervised, peer_vanished::Replication,
         time_wait_overflow::SmallTable,
     },
-    program::venv,
     wait,
 };
 
@@ -75,7 +73,7 @@ fn four_incidents() {
         );
         same(finding, &live[name]);
     }
-    one_start_each(&recording.file());
+    recording.has_one_name_for_each_process();
 }
 
 fn by_name(findings: Vec<Finding>) -> BTreeMap<String, Finding> {
@@ -117,39 +115,4 @@ fn same(recorded: &Finding, live: &Finding) {
         apart < 1_000_000_000,
         "{apart} ns\n{recorded:#?}\n{live:#?}"
     );
-}
-
-/// Fails where a trace's events and facts name a process by two starts. Read by Arrow's own library.
-fn one_start_each(file: &Path) {
-    const STARTS: &str = "
-import collections, json, pyarrow.ipc, sys
-table = pyarrow.ipc.open_stream(sys.argv[1]).read_all()
-columns = [table[name].to_pylist() for name in ('event', 'pid', 'name', 'value')]
-columns.append(table['pid_start'].cast('int64').to_pylist())
-starts, rows, latest = collections.defaultdict(set), collections.Counter(), {}
-for event, pid, name, value, start in zip(*columns):
-    if pid:
-        rows[event] += 1
-        starts[pid].add(start)
-    # Of a parent, a listener or a connection: its process, and then when that started.
-    if name in ('pid', 'parent'):
-        latest[name] = value
-    elif name in ('pid_start', 'parent_start'):
-        rows[name] += 1
-        starts[latest[name.removesuffix('_start')]].add(value)
-print(json.dumps({'starts': {pid: list(of) for pid, of in starts.items()}, 'rows': rows}))
-";
-    let output = std::process::Command::new(venv().join("bin/python"))
-        .args(["-c", STARTS])
-        .arg(file)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let read: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for kind in ["fact", "fd_exhausted", "parent_start", "pid_start"] {
-        assert!(read["rows"][kind].as_u64() > Some(0), "{kind}: {read}");
-    }
-    for (pid, starts) in read["starts"].as_object().unwrap() {
-        assert_eq!(starts.as_array().unwrap().len(), 1, "{pid}: {starts}");
-    }
 }

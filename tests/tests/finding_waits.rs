@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tcptrace_tests::{
-    finding::{Diagnosis, findings, the_only},
+    Recording,
+    finding::{Diagnosis, findings, recorded, the_only},
     incident::{
         half_open_risk::HalfOpenRisk,
         inotify_instances::{InotifyInstances, Node},
@@ -46,9 +47,10 @@ fn not_one_that_is_closed() {
         redis,
         subscriber,
     } = HalfOpenRisk::new();
-    let diagnosis = Diagnosis::start(&veth.near, WATCH);
+    let mut recording = Recording::start(&[&veth.near]);
     drop(subscriber);
-    let found = diagnosis.findings();
+    recording.end();
+    let found = recorded(&recording.file());
     assert!(found.is_empty(), "{found:#?}");
     drop(redis);
 }
