@@ -115,7 +115,9 @@ fn harmless(text: &str) -> String {
         .collect()
 }
 
-fn when(finding: &Finding) -> String {
+/// When it was seen.
+#[must_use]
+pub fn when(finding: &Finding) -> String {
     format!("First seen {}, last {}.", finding.first, finding.last)
 }
 
