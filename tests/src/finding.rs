@@ -3,11 +3,13 @@
 use std::{
     fmt, fs,
     io::Read as _,
+    path::Path,
     process::{Child, Stdio},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
 
 use crate::{Netns, require_root, tcptrace, wait};
@@ -25,6 +27,26 @@ impl fmt::Debug for Finding {
 /// What `tcptrace diagnose` finds in a namespace that it watches for so long.
 pub fn findings(netns: &Netns, duration: Duration) -> Vec<Finding> {
     Diagnosis::start(netns, duration).findings()
+}
+
+/// What `tcptrace diagnose --from` finds in a recorded trace.
+pub fn recorded(file: &Path) -> Vec<Finding> {
+    let mut command = tcptrace(["diagnose", "--format", "json", "--from"]);
+    let output = command.arg(file).output().expect("run tcptrace");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "diagnose --from failed: {err}");
+    read(&String::from_utf8(output.stdout).expect("text"))
+}
+
+fn read(out: &str) -> Vec<Finding> {
+    let findings: Vec<_> = out
+        .lines()
+        .map(|line| Finding(serde_json::from_str(line).expect("a line of JSON")))
+        .collect();
+    for finding in &findings {
+        finding.is_whole();
+    }
+    findings
 }
 
 /// The only finding, by its name.
@@ -45,9 +67,16 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// Starts it; returns when it has begun to watch.
     pub fn start(netns: &Netns, duration: Duration) -> Self {
+        Self::of(&[netns], duration)
+    }
+
+    /// As above, of several namespaces.
+    pub fn of(namespaces: &[&Netns], duration: Duration) -> Self {
         require_root();
-        let mut command = tcptrace(["diagnose", "--format", "json", "--netns"]);
-        command.arg(netns.inode().to_string());
+        let mut command = tcptrace(["diagnose", "--format", "json"]);
+        for netns in namespaces {
+            command.args(["--netns", &netns.inode().to_string()]);
+        }
         command.args(["--duration", &format!("{}ms", duration.as_millis())]);
         let mut child = command
             .stdin(Stdio::null())
@@ -81,19 +110,17 @@ impl Diagnosis {
         diagnosis
     }
 
+    /// Lets it end now.
+    pub fn interrupt(&self) {
+        interrupt(self.child.id());
+    }
+
     /// Waits for its end, and returns what it found, the worst first.
     pub fn findings(mut self) -> Vec<Finding> {
         let [out, err] = self.output();
         let status = self.child.wait().expect("wait for tcptrace");
         assert!(status.success(), "tcptrace ended with {status}: {err}");
-        let findings: Vec<_> = out
-            .lines()
-            .map(|line| Finding(serde_json::from_str(line).expect("a line of JSON")))
-            .collect();
-        for finding in &findings {
-            finding.is_whole();
-        }
-        findings
+        read(&out)
     }
 
     fn output(&mut self) -> [String; 2] {
@@ -109,8 +136,13 @@ impl Drop for Diagnosis {
     }
 }
 
+/// Ends a `tcptrace` as Ctrl-C does.
+pub(crate) fn interrupt(pid: u32) {
+    nix::sys::signal::kill(Pid::from_raw(pid as i32), Signal::SIGINT).expect("interrupt tcptrace");
+}
+
 /// Whether a process waits for a buffer of the kernel's programs: an epoll of its knows a BPF map.
-fn watches(pid: u32) -> bool {
+pub(crate) fn watches(pid: u32) -> bool {
     let is = |descriptor: &str, kind: &str| {
         fs::read_link(format!("/proc/{pid}/fd/{descriptor}"))
             .is_ok_and(|link| link.to_string_lossy().contains(kind))

@@ -28,6 +28,6 @@ pub use netns::{Netns, Veth};
 pub use process::{
     Reaped, Server, Traffic, children, comm, descriptor_limits, open_descriptors, start_time,
 };
-pub use recording::Replay;
+pub use recording::{Recording, Replay};
 pub use tmux::Tmux;
 pub use trace::{Ended, Trace, tcptrace, tcptrace_path};

@@ -135,6 +135,21 @@ fn gunicorn() {
     );
 }
 
+/// One call fails for each client that is turned away; none of them waits.
+#[test]
+fn node() {
+    const CLIENTS: u64 = 5;
+    let mut incident = AcceptLoop::node();
+    let pid = incident.pid();
+    let diagnosis = Diagnosis::start(&incident.netns, WATCH);
+    for _ in 0..CLIENTS {
+        incident.one_is_rejected();
+    }
+    let finding = the_only("fd-limit", &diagnosis.findings());
+    assert_eq!((finding.pid(), incident.waiting()), (pid, 0));
+    assert_eq!(finding.number("EMFILE from accept4"), CLIENTS);
+}
+
 /// The machine's table is full, and no process' own limit.
 #[test]
 fn machine() {

@@ -138,6 +138,25 @@ fn not_a_host_that_was_rebooted() {
     assert_eq!(finding.pid(), incident.replica.pid());
 }
 
+/// As above, and the trace starts when the host has been away for a while: the timeouts before it count.
+#[test]
+fn not_a_host_that_was_rebooted_before_the_trace() {
+    let mut incident = Replication::start(&[]);
+    let near = incident.veth.near.another();
+    incident.vanish();
+    wait::until_true("four timeouts", || {
+        incident.connections().contains("backoff:4")
+    });
+    // The next timeout is seconds away.
+    let diagnosis = Diagnosis::start(&near, Duration::from_secs(12));
+    incident.come_back_rebooted();
+    let found = diagnosis.findings();
+    assert_eq!(near.counter("TcpEstabResets"), 1, "a reset has come");
+    let finding = the_only("peer-restarted", &found);
+    assert_eq!(finding.pid(), incident.replica.pid());
+    assert!(finding.number("timeouts of the same data") > 4);
+}
+
 /// The link at the far end is down: the neighbour does not answer, and the local host says so (EHOSTUNREACH).
 #[test]
 fn not_a_cable() {

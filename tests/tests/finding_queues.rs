@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tcptrace_tests::{
     finding::{Diagnosis, Finding, the_only},
-    incident::{accept_queue::AcceptQueue, syn_queue::SynQueue},
+    incident::{
+        accept_queue::{Aborting, AcceptQueue},
+        syn_queue::SynQueue,
+    },
 };
 
 /// Longer than a client waits for its third SYN.
@@ -31,6 +34,39 @@ fn accept_queue() {
     assert_eq!(finding.number("ListenOverflows"), overflows);
     assert!(finding.sentence().contains(":6379"), "{finding:#?}");
     finding.recommends(&["accept", "backlog", "net.core.somaxconn"]);
+}
+
+/// Clients are reset instead of waiting, and the finding says by which sysctl.
+#[test]
+fn accept_queue_with_tcp_abort_on_overflow() {
+    const ABORT: &str = "net.ipv4.tcp_abort_on_overflow";
+    let incident = Aborting::new();
+    let far = &incident.veth.far;
+    let before = far.counter("TcpExtListenOverflows");
+    let diagnosis = Diagnosis::start(far, WATCH);
+    let held = incident.hold(6);
+    let answers = incident.clients().ended();
+    drop(held);
+    let resets: u64 = answers
+        .iter()
+        .filter(|(answer, _)| answer.contains("Connection reset by peer"))
+        .map(|(_, count)| count)
+        .sum();
+    assert_eq!(resets, Aborting::BACKLOG - 1, "{answers:?}");
+    assert_eq!(far.counter("TcpExtEmbryonicRsts"), resets);
+    let overflows = far.counter("TcpExtListenOverflows") - before;
+    let finding = the_only("accept-queue-overflow", &diagnosis.findings());
+    assert_eq!(finding.pid(), incident.queue.redis.pid());
+    assert_eq!(finding.number("ListenOverflows"), overflows);
+    assert_eq!(finding.number("EmbryonicRsts"), resets);
+    assert_eq!(finding.evidence(ABORT), ("1", "sysctl of the namespace"));
+    assert!(
+        finding.sentence().contains(&format!(
+            "ECONNRESET instead of waiting; {resets} were reset"
+        )),
+        "{finding:#?}"
+    );
+    finding.recommends(&[&format!("Set {ABORT} (now 1) to 0")]);
 }
 
 fn syn_queue(sysctls: &[(&str, &str)], counter: &str, knob: &str) -> Finding {

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use tcptrace_tests::{
-    finding::{Diagnosis, findings, the_only},
+    Recording,
+    finding::{Diagnosis, findings, recorded, the_only},
     incident::{
-        half_open_risk::HalfOpenRisk, inotify_instances::InotifyInstances,
-        ports_exhausted::PortsExhausted, zero_window::ZeroWindow,
+        half_open_risk::HalfOpenRisk,
+        inotify_instances::{InotifyInstances, Node},
+        ports_exhausted::PortsExhausted,
+        zero_window::ZeroWindow,
     },
     open_descriptors, wait,
 };
@@ -34,6 +37,22 @@ fn half_open_risk() {
         (incident.subscriber.pid(), "notice")
     );
     finding.recommends(&["SO_KEEPALIVE"]);
+}
+
+/// Found idle, and closed while it is watched: it waits no more.
+#[test]
+fn not_one_that_is_closed() {
+    let HalfOpenRisk {
+        veth,
+        redis,
+        subscriber,
+    } = HalfOpenRisk::new();
+    let mut recording = Recording::start(&[&veth.near]);
+    drop(subscriber);
+    recording.end();
+    let found = recorded(&recording.file());
+    assert!(found.is_empty(), "{found:#?}");
+    drop(redis);
 }
 
 /// Connects fail without a SYN: they are no attempts.
@@ -73,4 +92,34 @@ fn inotify_instances() {
     assert_eq!(finding.comm(), "tail");
     assert!(incident.tails().contains(&finding.pid()), "{finding:#?}");
     finding.recommends(&["max_inotify_instances"]);
+}
+
+/// node says "EMFILE: too many open files" for it.
+#[test]
+fn inotify_instances_of_node() {
+    let incident = Node::without_instances();
+    assert!(open_descriptors(incident.pid()) < 50);
+    let before = incident.answers()["EMFILE"];
+    let finding = the_only("inotify-instances", &findings(&incident.netns, WATCH));
+    assert_eq!(finding.pid(), incident.pid());
+    let failures = incident.answers()["EMFILE"] - before;
+    let counted = finding.number("EMFILE from inotify_init");
+    // It went on before and after the trace, too.
+    assert!(
+        counted > failures / 2 && counted <= failures,
+        "{counted} of {failures}"
+    );
+    finding.recommends(&["max_inotify_instances", "Do not raise RLIMIT_NOFILE"]);
+}
+
+/// A user who has no watch left has instances and descriptors in plenty, and another error.
+#[test]
+fn not_inotify_watches() {
+    let incident = Node::with_few_watches();
+    let before = incident.answers()["ENOSPC"];
+    let found = findings(&incident.netns, WATCH);
+    assert!(found.is_empty(), "{found:#?}");
+    let answers = incident.answers();
+    assert!(answers["ENOSPC"] > before + 10, "{answers:?}");
+    assert!(!answers.contains_key("EMFILE"), "{answers:?}");
 }

@@ -8,7 +8,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tcptrace_tests::{Cgroup, Netns, Trace, Traffic, events, need_program, start_time};
+use tcptrace_tests::{
+    Cgroup, Netns, Reaped, Recording, Trace, Traffic, events,
+    finding::{recorded, the_only},
+    need_program, open_descriptors, start_time, wait,
+};
 
 /// A process that connects and exits at once, many times: name, user, control group and unit are right.
 #[test]
@@ -100,6 +104,39 @@ fn start_time_agrees_with_proc() {
     }
 }
 
+/// What was read of a process before its first event is under the name of its events: the process has no socket, so nothing else tells of it.
+#[test]
+fn facts_and_events_name_it_alike() {
+    const LIMIT: u64 = 24;
+    const LEAK: &str = "
+import time
+files = []
+while True:
+    try:
+        files.append(open('/dev/null'))
+    except OSError:
+        time.sleep(0.1)
+";
+    let netns = Netns::new();
+    let mut command = netns.limited_command(LIMIT, LIMIT, need_program("python3", "python3"));
+    let process = Reaped(command.args(["-c", LEAK]).spawn().unwrap());
+    wait::until_true("no descriptor is left", || {
+        open_descriptors(process.id()) as u64 == LIMIT
+    });
+    let mut recording = Recording::start(&[&netns]);
+    recording.end();
+    recording.has_one_name_for_each_process();
+    let finding = the_only("fd-limit", &recorded(&recording.file()));
+    assert_eq!((finding.pid(), finding.processes()), (process.id(), 1));
+    assert!(finding.number("EMFILE from openat") > 0);
+}
+
+/// What `/proc` counts start times in: a hundred a second.
+fn ticks_since_boot() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+    now.tv_sec() as u64 * 100 + now.tv_nsec() as u64 / 10_000_000
+}
+
 /// The name after `exec`, not the one of the shell that forked.
 #[test]
 fn name_after_exec() {
@@ -109,7 +146,7 @@ fn name_after_exec() {
     command
         .args(["-c", "exec \"$0\" once 127.0.0.1:4"])
         .arg(Traffic::path());
-    let mut child = tcptrace_tests::Reaped(command.spawn().unwrap());
+    let mut child = Reaped(command.spawn().unwrap());
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let ended = trace.stop();
     let failure = ended.of("connect_failed")[0];
@@ -235,7 +272,10 @@ fn a_reused_pid_is_another_process() {
     let mut first = Traffic::start(&netns);
     assert_eq!(first.error("connect 127.0.0.1:4"), "ECONNREFUSED");
     let pid = first.pid();
+    let start = start_time(pid);
     first.exit();
+    // Left to itself, the kernel does not come around to a pid within a hundredth of a second.
+    wait::until_true("the clock ticks on", || ticks_since_boot() > start);
     // The kernel gives the next free pid after the last one; others may be quicker, so more than once.
     let mut second = (0..2000)
         .find_map(|_| {

@@ -1,6 +1,9 @@
 //! `cargo xtask test`: from a fresh clone to all tests passed.
 
-use std::{ffi::OsString, process::Command};
+use std::{
+    ffi::{OsStr, OsString},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -25,7 +28,6 @@ const END_TO_END: &str = "tcptrace-tests";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure(Scope::Test)?;
-    let sudo = process::sudo()?;
     let tcptrace = watch::build()?;
 
     let unit = run_tests(process::cargo().args([
@@ -39,24 +41,29 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "tracer-ebpf",
     ]));
 
+    let end_to_end = run_tests(end_to_end(&tcptrace, &[])?.arg("--").args(&args.args));
+
+    unit.and(end_to_end)
+}
+
+/// The end-to-end tests of `tcptrace`, of which cargo's arguments choose.
+pub(crate) fn end_to_end(tcptrace: &OsStr, chosen: &[&str]) -> Result<Command> {
     let mut command = process::cargo();
     command
-        .args(["test", "--no-fail-fast", "--package", END_TO_END, "--"])
-        .args(&args.args)
+        .args(["test", "--no-fail-fast", "--package", END_TO_END])
+        .args(chosen)
         .env("TCPTRACE_BIN", tcptrace);
-    if let Some(sudo) = sudo {
+    if let Some(sudo) = process::sudo()? {
         // The build stays the user's, only the test programs run as root.
         let mut runner = sudo.into_os_string();
         runner.push(" -E");
         command.env(runner_variable()?, runner);
     }
-    let end_to_end = run_tests(&mut command);
-
-    unit.and(end_to_end)
+    Ok(command)
 }
 
 /// Unlike [`process::run`], leaves the tests' report on stdout.
-fn run_tests(command: &mut Command) -> Result<()> {
+pub(crate) fn run_tests(command: &mut Command) -> Result<()> {
     let shown = process::shown(command);
     let status = command
         .status()

@@ -1,9 +1,9 @@
 //! Servers that accept more connections than they have descriptors for: each fails in a way of its own.
 
-use std::{net::TcpStream, process::Stdio};
+use std::{fs, io::Read as _, net::TcpStream, process::Stdio};
 
 use crate::{
-    Netns, Server, open_descriptors,
+    Netns, Server, need_program, open_descriptors,
     program::{Gunicorn, Nginx, Rsyslog, venv},
     sockets, wait,
 };
@@ -59,6 +59,20 @@ asyncio.run(main())
             command.args(["-c", SERVE]);
             Program::One(Server::spawn(
                 command.stdout(Stdio::null()).stderr(Stdio::null()),
+            ))
+        })
+    }
+
+    /// node, which lets go of a descriptor that it keeps for this, accepts with it, and closes that.
+    pub fn node() -> Self {
+        const SERVE: &str = r#"require("net").createServer(() => {}).listen(8080, "127.0.0.1")"#;
+        Self::start(40, |netns, limit| {
+            let mut command = netns.limited_command(limit, limit, need_program("node", "nodejs"));
+            Program::One(Server::spawn(
+                command
+                    .args(["-e", SERVE])
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null()),
             ))
         })
     }
@@ -144,6 +158,18 @@ def app(environ, start_response):
         for _ in 0..Self::TOO_MANY {
             self.one_more();
         }
+    }
+
+    /// Connects once more, and waits until that is closed by the server.
+    pub fn one_is_rejected(&mut self) {
+        let mut client = self.connect().expect("the backlog has room");
+        let told = client.read(&mut [0]).expect("the end of the connection");
+        assert_eq!(told, 0);
+        // One that comes while it still accepts is turned away without another failure.
+        wait::until_true("the server waits", || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+            stat.is_ok_and(|stat| stat.contains(") S "))
+        });
     }
 
     fn one_more(&mut self) {

@@ -3,9 +3,9 @@
 use std::process::Stdio;
 
 use crate::{
-    Netns, Reaped,
+    Netns, Reaped, Veth,
     program::{Client, Redis},
-    wait,
+    sockets, wait,
 };
 
 /// redis, with a backlog of one.
@@ -23,12 +23,13 @@ impl AcceptQueue {
     /// Starts it; it serves.
     #[expect(clippy::new_without_default, reason = "it starts a program")]
     pub fn new() -> Self {
-        let netns = Netns::new();
-        let backlog = Self::BACKLOG.to_string();
-        let redis = Redis::start(
-            &netns,
-            &["--tcp-backlog", &backlog, "--enable-debug-command", "yes"],
-        );
+        Self::start(Netns::new(), Self::BACKLOG)
+    }
+
+    fn start(netns: Netns, backlog: u64) -> Self {
+        let backlog = backlog.to_string();
+        let arguments = ["--tcp-backlog", &backlog, "--enable-debug-command", "yes"];
+        let redis = Redis::start(&netns, &arguments);
         Self { netns, redis }
     }
 
@@ -39,12 +40,18 @@ impl AcceptQueue {
         let held = Reaped(held.expect("start redis-cli"));
         wait::until_true("redis sleeps", || {
             // The first that connects is still let into the queue, and stays there.
-            self.netns
-                .run(|| crate::sockets::connect(&format!("127.0.0.1:{}", Redis::PORT)))
-                .expect("the backlog has room");
+            self.connect();
             self.waiting() > 0
         });
         held
+    }
+
+    /// A connection that is closed at once; where redis does not accept it stays in the queue.
+    fn connect(&self) {
+        let address = format!("127.0.0.1:{}", Redis::PORT);
+        self.netns
+            .run(|| sockets::connect(&address))
+            .expect("the backlog has room");
     }
 
     /// The listener's Recv-Q: how many wait to be accepted.
@@ -67,5 +74,70 @@ for _ in range(int(sys.argv[2])):
     threading.Thread(target=ask).start()
 "#;
         Client::start(&self.netns, ASK, &[&number.to_string()])
+    }
+}
+
+/// The same with `net.ipv4.tcp_abort_on_overflow`, and clients at another host: their handshakes are under way when the queue is full,
+/// and end with a reset.
+pub struct Aborting {
+    /// The two hosts; redis is at the far one.
+    pub veth: Veth,
+    /// Where it does not accept.
+    pub queue: AcceptQueue,
+}
+
+impl Aborting {
+    /// The listener's backlog: so many handshakes may be under way as well.
+    pub const BACKLOG: u64 = 8;
+
+    /// Starts redis; it serves.
+    #[expect(clippy::new_without_default, reason = "it starts a program")]
+    pub fn new() -> Self {
+        let veth = Veth::new();
+        veth.far.sysctl("net.ipv4.tcp_abort_on_overflow", "1");
+        let queue = AcceptQueue::start(veth.far.another(), Self::BACKLOG);
+        Self { veth, queue }
+    }
+
+    /// redis does nothing for so many seconds; returns when its queue has room for one more.
+    pub fn hold(&self, seconds: u32) -> Reaped {
+        let held = self.queue.hold(seconds);
+        wait::until_true("the backlog is used up", || {
+            let is_used_up = self.queue.waiting() == Self::BACKLOG;
+            if !is_used_up {
+                self.queue.connect();
+            }
+            is_used_up
+        });
+        held
+    }
+
+    /// [`Self::BACKLOG`] clients whose handshakes begin at once and go on at once: the answers to their SYNs are held up. Returns when all
+    /// go on; only one finds room.
+    pub fn clients(&self) -> Client {
+        const ASK: &str = r#"
+import redis, threading
+def ask():
+    connection = redis.Connection(host=sys.argv[2], port=6379)
+    try:
+        connection.connect()
+        connection.send_command("PING")
+        count(str(connection.read_response()))
+    except redis.ConnectionError as error:
+        count(str(error))
+for _ in range(int(sys.argv[3])):
+    threading.Thread(target=ask).start()
+"#;
+        self.veth
+            .near
+            .drop_incoming("tcp flags & (syn|ack) == syn|ack");
+        let number = Self::BACKLOG.to_string();
+        let clients = Client::start(&self.veth.near, ASK, &[Veth::FAR, &number]);
+        wait::until_true("all handshakes are under way", || {
+            let half_open = self.veth.far.ss(&["-Htn", "state", "syn-recv"]);
+            half_open.lines().count() as u64 == Self::BACKLOG
+        });
+        self.veth.near.nft_clear();
+        clients
     }
 }

@@ -5,6 +5,11 @@ use std::{
     io::{Read as _, Write as _},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
 use crate::{
     Netns,
     program::{Redis, Supervisord},
@@ -43,7 +48,11 @@ impl Supervised {
 
     /// Starts supervisord with those limits, and waits until its program fails.
     pub fn start(soft: u64, hard: u64, minfds: u64) -> Self {
-        let netns = Netns::new();
+        Self::start_in(Netns::new(), soft, hard, minfds)
+    }
+
+    /// As above, in a namespace that is there.
+    pub fn start_in(netns: Netns, soft: u64, hard: u64, minfds: u64) -> Self {
         let redis = Redis::start(&netns, &[]);
         wait::until_true("sockets in TIME_WAIT", || {
             ping(&netns);
@@ -57,6 +66,12 @@ impl Supervised {
         };
         wait::until_true("no descriptor is left", || incident.failures() > 0);
         incident
+    }
+
+    /// Stops the program where it is: it fails no more.
+    pub fn freeze(&self) {
+        let program = Pid::from_raw(self.supervisord.program() as i32);
+        kill(program, Signal::SIGSTOP).expect("stop the program");
     }
 
     /// How often the program was told that it has too many open files.

@@ -13,7 +13,7 @@ pub fn nginx(netns: &Netns) -> Nginx {
         netns.command(Nginx::path()),
         "worker_processes 2; events { worker_connections 512; }",
         "",
-        "listen 8080; location / { return 200 page; }",
+        "listen 8080; access_log off; location / { return 200 page; }",
     )
 }
 
@@ -56,20 +56,28 @@ while True:
     Client::start(netns, BROWSE, &[])
 }
 
-/// Tries each of a few thousand ports once; all but one answer with a reset.
-pub fn port_scan(netns: &Netns) -> Client {
+/// Tries each of some thousand ports once, for so long at least; all but one answer with a reset.
+pub fn port_scan(netns: &Netns, duration: Duration) -> Client {
     const SCAN: &str = r#"
 import socket
-for port in range(7000, 11000):
+first, number, pause = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+for port in range(first, first + number):
     with socket.socket() as probe:
         count(str(probe.connect_ex(("127.0.0.1", port))))
-    time.sleep(0.004)
+    time.sleep(pause)
 time.sleep(60)
 "#;
-    Client::start(netns, SCAN, &[])
+    const FIRST: u16 = 8_000;
+    // What is scanned must not be the scanner's own port: it would connect to itself.
+    const OWN: u16 = 61_000;
+    netns.sysctl("net.ipv4.ip_local_port_range", &format!("{OWN} 65535"));
+    let number = (duration.as_millis() / 4).min(u128::from(OWN - FIRST));
+    let pause = duration.as_secs_f64() / number as f64;
+    let arguments = [FIRST.to_string(), number.to_string(), pause.to_string()];
+    Client::start(netns, SCAN, &arguments.each_ref().map(String::as_str))
 }
 
-/// Short connections to redis, a few hundred a second, each closed in order.
+/// Short connections to redis, up to two hundred a second, each closed in order.
 pub fn short_connections(netns: &Netns) -> (Client, Redis) {
     const ASK: &str = r#"
 import redis
@@ -77,7 +85,7 @@ while True:
     client = redis.StrictRedis(host="127.0.0.1", port=6379)
     count(str(client.ping()))
     client.connection_pool.disconnect()
-    time.sleep(0.002)
+    time.sleep(0.005)
 "#;
     let redis = Redis::start(netns, &[]);
     let client = Client::start(netns, ASK, &[]);

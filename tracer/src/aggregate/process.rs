@@ -10,13 +10,14 @@ use super::{
     series::Series,
 };
 use crate::{
-    event::{Detail, Errno, Event, Syscall},
+    event::{Detail, Errno, Event, Role, Syscall},
     identity::Identity,
     time::Time,
     trace::frame::ProcessRow,
 };
 
-/// Peers and listeners that are told apart for a process; the rest are added up under one key.
+/// Peers of a process that are told apart, and as many at its listeners, so that a server's clients do not
+/// hide its backends; the rest are added up under one key.
 const FLOWS: usize = 4_096;
 
 /// A process's sums.
@@ -32,6 +33,8 @@ pub struct Process {
     pub grew: Option<(Time, Time)>,
     /// By peer and listener. Beyond [`FLOWS`] of them under [`FlowKey::OTHERS`].
     pub flows: FxHashMap<FlowKey, Flow>,
+    /// How many of them there are.
+    apart: BTreeMap<Option<Role>, usize>,
     /// Calls that found no descriptor, by call (`None` for none) and errno.
     pub descriptors: BTreeMap<(Option<Syscall>, Errno), Descriptors>,
     /// Time-wait overflows by network namespace (0 where it is not known).
@@ -84,6 +87,13 @@ impl Process {
                 .time_wait_overflow
                 .max(self.overflows.values().map(|sum| sum.count).sum()),
         }
+    }
+
+    /// Each flow that is of one peer or listener.
+    pub fn known_flows(&self) -> impl Iterator<Item = (&FlowKey, &Flow)> {
+        self.flows
+            .iter()
+            .filter(|(key, _)| **key != FlowKey::OTHERS)
     }
 
     pub(super) fn add(&mut self, event: &Event) {
@@ -146,8 +156,13 @@ impl Process {
             None if matches!(event.detail, Detail::State { .. } | Detail::Lost { .. }) => return,
             None => FlowKey::OTHERS,
         };
-        if self.flows.len() >= FLOWS && !self.flows.contains_key(&key) {
-            key = FlowKey::OTHERS;
+        if !self.flows.contains_key(&key) {
+            let apart = self.apart.entry(key.role).or_default();
+            if *apart >= FLOWS {
+                key = FlowKey::OTHERS;
+            } else {
+                *apart += 1;
+            }
         }
         self.flows
             .entry(key)

@@ -93,7 +93,7 @@ impl Live {
     /// When the sink fails.
     pub(super) fn begin(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
         // Read before anybody hears that the trace has begun: what follows is the growth of these numbers.
-        self.trace.read_facts()?;
+        self.trace.read_facts();
         sink.start(&self.trace.start_line())?;
         self.trace.tell_facts(sink)
     }

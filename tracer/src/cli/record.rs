@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, IsTerminal as _, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, ExitCode, ExitStatus},
     time::{Duration, Instant},
 };
@@ -29,10 +29,12 @@ use super::{
     live::{self, Live},
 };
 use crate::{
+    aggregate::Aggregate,
+    diagnose::{self, format},
     error::{Error, Result},
     file::Writer,
     kernel::{cgroup::Group, session::Options},
-    sink::summary,
+    sink::{summary, tee::Tee},
     trace::frame::End,
 };
 
@@ -91,21 +93,59 @@ fn options(kernel: &KernelArgs, filters: FilterArgs) -> Result<Options> {
     Ok(options)
 }
 
+/// A trace on its way into a file, and what it comes to: for its summary.
+struct Recording {
+    path: PathBuf,
+    writer: Writer,
+    aggregate: Aggregate,
+}
+
+impl Recording {
+    fn create(path: PathBuf, force: bool) -> Result<Self> {
+        Ok(Self {
+            writer: Writer::create(&path, force)?,
+            path,
+            aggregate: Aggregate::default(),
+        })
+    }
+
+    fn sink(&mut self) -> Tee<'_> {
+        Tee(vec![&mut self.writer, &mut self.aggregate])
+    }
+
+    /// Says on stderr what was recorded, and what is found in it.
+    fn told(&self, end: &End) -> anyhow::Result<()> {
+        let mut err = io::stderr().lock();
+        summary::write(&mut err, end)?;
+        let findings = diagnose::findings(&self.aggregate);
+        err.write_all(format::brief(&findings).as_bytes())?;
+        let path = self.path.display();
+        if !findings.is_empty() {
+            writeln!(
+                err,
+                "evidence and remedies: tcptrace diagnose --from {path}"
+            )?;
+        }
+        let (events, size) = (self.writer.events(), size(self.writer.bytes()));
+        writeln!(err, "{path}: {events} events, {size}")?;
+        Ok(())
+    }
+}
+
 /// Records until time is up or a signal comes.
 fn alone(args: Args) -> Result<()> {
     let options = options(&args.kernel, args.filters)?;
-    let mut writer = Writer::create(&args.output, args.force)?;
+    let mut recording = Recording::create(args.output, args.force)?;
     live::block_on(async {
         let mut live = Live::start(options, args.duration)?;
         let mut progress = Progress::new();
-        live.begin(&mut writer)?;
-        while live.step(&mut writer).await? {
-            progress.show(&args.output, &writer);
+        live.begin(&mut recording.sink())?;
+        while live.step(&mut recording.sink()).await? {
+            progress.show(&recording);
         }
         progress.clear();
-        let end = live.finish(&mut writer)?;
-        told(&args.output, &writer, &end)?;
-        Ok(())
+        let end = live.finish(&mut recording.sink())?;
+        recording.told(&end)
     })
 }
 
@@ -130,18 +170,18 @@ fn around(args: Args) -> Result<u8> {
         group.hold(&mut command).context("the command's group")?;
         Some(group)
     };
-    let mut writer = Writer::create(&args.output, args.force)?;
+    let mut recording = Recording::create(args.output, args.force)?;
     let code = live::block_on(async {
         // SAFETY: an owned descriptor stays open, and the same, as long as it lives.
         let signals = unsafe { AsyncFd::register_with_interest(signals, Interest::READABLE)? };
         let mut signals = Signals(signals);
         let mut live = Live::start(options, args.duration)?;
-        live.begin(&mut writer)?;
+        live.begin(&mut recording.sink())?;
         // Everything is attached: nothing of the command is missed.
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
-                let _ = fs::remove_file(&args.output);
+                let _ = fs::remove_file(&recording.path);
                 eprintln!("tcptrace: {}: {error}", args.command[0].display());
                 return Ok(match error.kind() {
                     io::ErrorKind::NotFound => NOT_FOUND,
@@ -149,14 +189,14 @@ fn around(args: Args) -> Result<u8> {
                 });
             }
         };
-        let recorded = record(&mut live, &mut writer, &mut signals, &mut child).await;
+        let recorded = record(&mut live, &mut recording, &mut signals, &mut child).await;
         let end = match recorded {
-            Ok(()) => live.finish(&mut writer),
+            Ok(()) => live.finish(&mut recording.sink()),
             Err(error) => Err(error),
         };
         // Whatever became of the trace, the command runs to its end.
         let failed = match end {
-            Ok(end) => told(&args.output, &writer, &end).err(),
+            Ok(end) => recording.told(&end).err(),
             Err(error) => {
                 eprintln!("tcptrace: {error:#}");
                 Some(error)
@@ -175,19 +215,20 @@ fn around(args: Args) -> Result<u8> {
 /// Records until the command has ended, and the kernel has finished its sockets, or time is up.
 async fn record(
     live: &mut Live,
-    writer: &mut Writer,
+    recording: &mut Recording,
     signals: &mut Signals,
     child: &mut Child,
 ) -> anyhow::Result<()> {
+    let sink = &mut recording.sink();
     loop {
         tokio::select! {
             biased;
             ended = signals.pass_on(child) => if ended? { break },
-            is_on = live.step(writer) => if !is_on? { return Ok(()) },
+            is_on = live.step(sink) => if !is_on? { return Ok(()) },
         }
     }
     let rest = async {
-        while live.step(writer).await? {}
+        while live.step(sink).await? {}
         Ok(())
     };
     timeout(LINGER, rest).await.unwrap_or(Ok(()))
@@ -260,15 +301,6 @@ impl Signals {
     }
 }
 
-/// What was recorded, on stderr.
-fn told(path: &Path, writer: &Writer, end: &End) -> anyhow::Result<()> {
-    let mut err = io::stderr().lock();
-    summary::write(&mut err, end)?;
-    let (events, size) = (writer.events(), size(writer.bytes()));
-    writeln!(err, "{}: {events} events, {size}", path.display())?;
-    Ok(())
-}
-
 fn size(bytes: u64) -> String {
     match bytes {
         0..10_000 => format!("{bytes} bytes"),
@@ -285,16 +317,16 @@ impl Progress {
         Self(io::stderr().is_terminal().then(Instant::now))
     }
 
-    fn show(&mut self, path: &Path, writer: &Writer) {
+    fn show(&mut self, recording: &Recording) {
         let Some(shown) = &mut self.0 else {
             return;
         };
         if shown.elapsed() >= Duration::from_secs(1) {
             *shown = Instant::now();
-            let (events, size) = (writer.events(), size(writer.bytes()));
+            let (events, size) = (recording.writer.events(), size(recording.writer.bytes()));
             eprint!(
                 "\r\x1b[K{}: {events} events, {size}; Ctrl-C ends",
-                path.display()
+                recording.path.display()
             );
         }
     }

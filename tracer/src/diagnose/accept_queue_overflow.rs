@@ -1,7 +1,7 @@
 //! `accept-queue-overflow`: a process does not accept, and its listener's queue is full.
 
 use super::{
-    About, Evidence, Finding, Rule, Severity, fd_limit,
+    About, Evidence, Finding, Rule, Severity, exhausted,
     listener::{self, Listener},
     phrase, who,
 };
@@ -15,6 +15,10 @@ use crate::{
 const OVERFLOWS: &str = "TcpExt.ListenOverflows";
 /// As above, and all others that a listener dropped.
 const DROPS: &str = "TcpExt.ListenDrops";
+/// Counter of handshakes that the server ended with a reset, `net/ipv4/tcp_minisocks.c: tcp_check_req`.
+const RESETS: &str = "TcpExt.EmbryonicRsts";
+/// Whether a handshake that finds the queue full is ended so; else its last part is dropped and sent again.
+const ABORT: &str = "net.ipv4.tcp_abort_on_overflow";
 
 pub(super) struct AcceptQueueOverflow;
 
@@ -28,16 +32,14 @@ impl Rule for AcceptQueueOverflow {
     }
 
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
-        let without_descriptors: Vec<Pid> = fd_limit::failing(aggregate);
+        let without_descriptors: Vec<Pid> = exhausted::failing(aggregate);
         let mut findings = Vec::new();
         for netns in listener::namespaces(aggregate) {
             for listener in listener::of_namespace(aggregate, netns) {
                 // Who can't accept for want of a descriptor has that finding.
-                let is_excused = listener.holder().is_some_and(|holder| {
-                    without_descriptors
-                        .iter()
-                        .any(|pid| who::is_same(*pid, holder))
-                });
+                let is_excused = listener
+                    .holder()
+                    .is_some_and(|holder| without_descriptors.contains(&holder));
                 if !is_excused {
                     findings.extend(finding(aggregate, netns, &listener));
                 }
@@ -74,10 +76,19 @@ fn finding(aggregate: &Aggregate, netns: u32, listener: &Listener) -> Option<Fin
             phrase::count(ever.unsigned_abs(), "packet was", "packets were")
         )
     };
-    let sentence = format!(
+    let abort = facts.number(&subject, ABORT);
+    let is_abort = abort == Some(1);
+    let resets = facts.growth(&subject, RESETS).unwrap_or(0);
+    let mut sentence = format!(
         "The accept queue of {local} is full ({} wait, {max} may): {name} does not accept, or too slowly; {turned}.",
         full.last.1
     );
+    if is_abort {
+        sentence += &format!(
+            " {ABORT} is 1: clients whose handshake finds it full get ECONNRESET instead of waiting; {}.",
+            phrase::count(resets, "was reset meanwhile", "were reset meanwhile")
+        );
+    }
     let about = About {
         process: who.clone(),
         processes: usize::from(who.is_some()),
@@ -121,12 +132,11 @@ fn finding(aggregate: &Aggregate, netns: u32, listener: &Listener) -> Option<Fin
     );
     let somaxconn = sysctl(name::SOMAXCONN);
     add(name::SOMAXCONN, text(somaxconn), "sysctl of the namespace");
-    let abort = sysctl("net.ipv4.tcp_abort_on_overflow");
-    add(
-        "net.ipv4.tcp_abort_on_overflow",
-        text(abort),
-        "sysctl of the namespace",
-    );
+    add(ABORT, text(abort), "sysctl of the namespace");
+    if is_abort {
+        let source = "/proc/net/netstat, over the trace";
+        add(RESETS, Some(resets.to_string()), source);
+    }
     let is_clamped =
         somaxconn.is_some_and(|most| u64::try_from(most).is_ok_and(|most| max >= most));
     let now = somaxconn.map_or_else(String::new, |most| format!(" (now {most})"));
@@ -143,8 +153,10 @@ fn finding(aggregate: &Aggregate, netns: u32, listener: &Listener) -> Option<Fin
                 "For bursts: it asks listen() for a backlog of {max}, less than net.core.somaxconn{now}: raise it in its own configuration (nginx `listen ... backlog=`, redis `tcp-backlog`). somaxconn is not in the way."
             )
         },
-        if abort == Some(1) {
-            "net.ipv4.tcp_abort_on_overflow is 1: clients get ECONNRESET instead of another try; set it to 0 unless that is meant.".to_owned()
+        if is_abort {
+            format!(
+                "Set {ABORT} (now 1) to 0 in this network namespace, unless clients are meant to go elsewhere at once: then the last part of the handshake is sent again, and they succeed when the queue has room."
+            )
         } else {
             "Do not set net.ipv4.tcp_abort_on_overflow (now 0): clients whose SYN is sent again succeed when the queue has room. Do not look at net.ipv4.tcp_max_syn_backlog: that is another queue.".to_owned()
         },
@@ -208,6 +220,31 @@ mod tests {
         let mut trace = Synthetic::default();
         full(&mut trace, 4096, 9);
         assert!(trace.only().advises(&["somaxconn (now 4096) clamps"]));
+    }
+
+    #[test]
+    fn clients_may_be_reset_instead_of_waiting() {
+        let mut trace = Synthetic::default();
+        full(&mut trace, 8, 7);
+        trace.namespace(0, ABORT, 0);
+        let waiting = trace.only();
+        assert!(!waiting.sentence.contains("ECONNRESET"), "{waiting:#?}");
+        assert!(waiting.advises(&["Do not set", ABORT, "now 0"]));
+
+        trace
+            .namespace(0, ABORT, 1)
+            .namespace(0, RESETS, 2)
+            .namespace(900, RESETS, 9);
+        let reset = trace.only();
+        assert!(
+            reset
+                .sentence
+                .contains("ECONNRESET instead of waiting; 7 were reset"),
+            "{}",
+            reset.sentence
+        );
+        assert_eq!((reset.value(ABORT), reset.value(RESETS)), ("1", "7"));
+        assert!(reset.advises(&["Set net.ipv4.tcp_abort_on_overflow (now 1) to 0"]));
     }
 
     #[test]

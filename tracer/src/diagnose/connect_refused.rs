@@ -9,7 +9,7 @@ use tracer_common::tcp::errno::ECONNREFUSED;
 
 use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
 use crate::{
-    aggregate::{Aggregate, Flow},
+    aggregate::{Aggregate, Flow, Process},
     event::{Errno, Role},
     fact::Subject,
     identity::Pid,
@@ -47,7 +47,7 @@ impl Rule for ConnectRefused {
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
         let mut peers: BTreeMap<(u32, IpAddr, u16), Peer> = BTreeMap::new();
         for (pid, process) in &aggregate.processes {
-            for (key, flow) in &process.flows {
+            for (key, flow) in process.known_flows() {
                 if key.role == Some(Role::Passive) || flow.refused.count == 0 {
                     continue;
                 }
@@ -92,7 +92,7 @@ fn has_answered(aggregate: &Aggregate, (netns, ip, port): (u32, IpAddr, u16), pe
     aggregate
         .processes
         .values()
-        .flat_map(|process| &process.flows)
+        .flat_map(Process::known_flows)
         .filter(|(key, _)| {
             (key.netns, loopback_is_one(key.peer), key.port) == (netns, ip, port)
                 && key.role == Some(Role::Active)
@@ -264,8 +264,13 @@ impl std::fmt::Display for BackOff {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::{conn::OwnerSource, record::End};
+
     use super::*;
-    use crate::diagnose::synthetic::{Synthetic, process};
+    use crate::{
+        diagnose::synthetic::{Synthetic, ends, process},
+        event::{Detail, UsInState},
+    };
 
     #[test]
     fn the_gaps_tell_the_back_off() {
@@ -322,7 +327,8 @@ mod tests {
     fn a_scan_and_a_restart_are_silent() {
         let scanner = process("nmap", 5);
         let mut scan = Synthetic::default();
-        for port in 1..1_000 {
+        // More ports than are told apart.
+        for port in 1..5_000 {
             scan.refused(port * 3, &scanner, &format!("10.0.0.2:{port}"));
         }
         assert!(scan.names().is_empty());
@@ -335,6 +341,34 @@ mod tests {
             restart.served(at * 20, &client, "10.0.0.2:80");
         }
         assert!(restart.names().is_empty());
+    }
+
+    #[test]
+    fn a_dead_backend_is_found_behind_any_number_of_clients() {
+        let proxy = process("haproxy", 6);
+        let mut trace = Synthetic::default();
+        for client in 0..10_000_u64 {
+            let remote = format!("10.1.{}.{}:40000", client / 250, client % 250);
+            let detail = Detail::Connection {
+                duration_us: None,
+                connect_us: None,
+                bytes_sent: 0,
+                bytes_received: 0,
+                segs_retrans: 0,
+                srtt_us: None,
+                end: End::ClosedLocal,
+                errno: None,
+                role: Some(Role::Passive),
+                us_in_state: UsInState::default(),
+            };
+            let conn = (1_000 + client, ends("10.0.0.1:80", &remote));
+            trace.event(client, &proxy, Some(conn), OwnerSource::Accept, detail);
+        }
+        for at in 0..10 {
+            trace.refused(10_000 + at * 1_000, &proxy, "10.0.0.2:6379");
+        }
+        let finding = trace.only();
+        assert_eq!(finding.about.peer.as_deref(), Some("10.0.0.2:6379"));
     }
 
     #[test]

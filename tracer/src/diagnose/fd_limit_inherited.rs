@@ -1,6 +1,10 @@
 //! `fd-limit-inherited`: a process has no descriptor left, and has its limit from the one that started it.
 
-use super::{Evidence, Finding, Rule, Who, fd_limit, who};
+use super::{
+    Evidence, Finding, Rule, Who,
+    exhausted::{Exhausted, exhausted},
+    origin, who,
+};
 use crate::{
     aggregate::Aggregate,
     fact::{Subject, name},
@@ -18,7 +22,7 @@ impl Rule for FdLimitInherited {
     }
 
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
-        let groups = fd_limit::exhausted(aggregate);
+        let groups = exhausted(aggregate);
         groups
             .iter()
             .filter_map(|group| {
@@ -33,7 +37,7 @@ impl Rule for FdLimitInherited {
                         .evidence
                         .push(Evidence::new(name::MINFDS, minfds, source));
                 }
-                finding.remedy = if fd_limit::is_supervisord(&origin) {
+                finding.remedy = if origin::is_supervisord(&origin) {
                     by_supervisord(group, &origin, minfds)
                 } else {
                     by_other(group, &origin)
@@ -45,7 +49,7 @@ impl Rule for FdLimitInherited {
     }
 }
 
-fn by_supervisord(group: &fd_limit::Exhausted, origin: &Who, minfds: Option<i64>) -> Vec<String> {
+fn by_supervisord(group: &Exhausted, origin: &Who, minfds: Option<i64>) -> Vec<String> {
     let (soft, hard) = group.limits;
     let enough = group.enough();
     let now = minfds.unwrap_or_else(|| soft.try_into().unwrap_or(i64::MAX));
@@ -71,7 +75,7 @@ fn by_supervisord(group: &fd_limit::Exhausted, origin: &Who, minfds: Option<i64>
     remedy
 }
 
-fn by_other(group: &fd_limit::Exhausted, origin: &Who) -> Vec<String> {
+fn by_other(group: &Exhausted, origin: &Who) -> Vec<String> {
     let (soft, hard) = group.limits;
     let enough = group.enough();
     let unit = origin

@@ -37,6 +37,17 @@ pub fn text(findings: &[Finding]) -> String {
     })
 }
 
+/// A line each, below a trace's summary; nothing where there is none.
+#[must_use]
+pub fn brief(findings: &[Finding]) -> String {
+    let line = |finding: &Finding| {
+        let severity = finding.severity.name().to_uppercase();
+        let sentence = harmless(&finding.sentence);
+        format!("{severity:<8} {}: {sentence}\n", finding.name)
+    };
+    findings.iter().map(line).collect()
+}
+
 /// For a ticket.
 #[must_use]
 pub fn markdown(findings: &[Finding]) -> String {
@@ -104,7 +115,9 @@ fn harmless(text: &str) -> String {
         .collect()
 }
 
-fn when(finding: &Finding) -> String {
+/// When it was seen.
+#[must_use]
+pub fn when(finding: &Finding) -> String {
     format!("First seen {}, last {}.", finding.first, finding.last)
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{About, Evidence, Finding, Rule, Severity, fd_limit, phrase, who};
+use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
 use crate::{
     aggregate::{Aggregate, Descriptors},
-    event::Errno,
+    event::{Errno, Syscall},
     fact::{Subject, name},
     identity::Pid,
 };
@@ -29,7 +29,7 @@ impl Rule for InotifyInstances {
         for (pid, process) in &aggregate.processes {
             let uid = process.who.as_ref().and_then(|who| who.uid);
             for ((call, errno), sum) in &process.descriptors {
-                if *errno == Errno(libc::EMFILE) && fd_limit::is_inotify(*call, sum) {
+                if *errno == Errno(libc::EMFILE) && is_inotify(*call, sum) {
                     users.entry(uid).or_default().push((*pid, sum));
                 }
             }
@@ -39,6 +39,19 @@ impl Rule for InotifyInstances {
             .filter_map(|(uid, all)| finding(aggregate, uid, &all))
             .collect()
     }
+}
+
+/// A call that makes an inotify instance, while descriptors are left: it is the user's instances that are
+/// used up.
+pub(super) fn is_inotify(call: Option<Syscall>, sum: &Descriptors) -> bool {
+    let is_call = call.is_some_and(|call| {
+        [libc::SYS_inotify_init, libc::SYS_inotify_init1].contains(&i64::from(call.0))
+    });
+    let is_full = match (sum.open_fds, sum.limit_soft) {
+        (Some(open), Some(soft)) => u64::from(open) >= soft,
+        _ => false,
+    };
+    is_call && !is_full
 }
 
 fn finding(

@@ -59,7 +59,7 @@ pub(super) fn peers(aggregate: &Aggregate) -> BTreeMap<(u32, IpAddr), Dropped> {
     }
     let mut sent_again: BTreeMap<(u32, IpAddr), u64> = BTreeMap::new();
     for process in aggregate.processes.values() {
-        for (key, flow) in &process.flows {
+        for (key, flow) in process.known_flows() {
             *sent_again.entry((key.netns, key.peer)).or_default() += hurt(flow);
         }
     }
@@ -109,7 +109,7 @@ fn dropped(aggregate: &Aggregate) -> BTreeMap<IpAddr, Dropped> {
 fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, dropped: &Dropped) -> Option<Finding> {
     let mut processes: BTreeMap<Pid, u64> = BTreeMap::new();
     for (pid, process) in &aggregate.processes {
-        for (key, flow) in &process.flows {
+        for (key, flow) in process.known_flows() {
             if (key.netns, key.peer) == (netns, ip) && hurt(flow) > 0 {
                 *processes.entry(*pid).or_default() += hurt(flow);
             }

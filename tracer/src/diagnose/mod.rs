@@ -7,8 +7,11 @@ pub mod format;
 mod phrase;
 mod who;
 
+mod exhausted;
+mod file_table;
 mod give_up;
 mod listener;
+mod origin;
 mod stalled;
 
 mod accept_queue_overflow;
@@ -207,6 +210,26 @@ mod tests {
         assert_eq!(pages, expected);
         for rule in RULES {
             assert_eq!(rule.page(), format!("docs/findings/{}.md", rule.name()));
+        }
+    }
+
+    #[test]
+    fn every_rule_has_an_end_to_end_test() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+        let tests: String = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| {
+                path.file_name()
+                    .unwrap()
+                    .as_encoded_bytes()
+                    .starts_with(b"finding_")
+            })
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        for rule in RULES {
+            let found = format!("the_only(\"{}\"", rule.name());
+            assert!(tests.contains(&found), "no test has {found}");
         }
     }
 

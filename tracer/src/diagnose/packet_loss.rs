@@ -50,7 +50,7 @@ impl Rule for PacketLoss {
             .collect();
         let mut peers: BTreeMap<(u32, IpAddr), Lossy> = BTreeMap::new();
         for (pid, process) in &aggregate.processes {
-            for (key, flow) in &process.flows {
+            for (key, flow) in process.known_flows() {
                 let at = (key.netns, key.peer);
                 if filtered.contains_key(&at) || gone.contains(&at) {
                     continue;

@@ -8,7 +8,10 @@ use std::{
 use tracer_common::record::End;
 
 use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
-use crate::aggregate::{Aggregate, Connection};
+use crate::{
+    aggregate::{Aggregate, Connection, Stall},
+    time::Time,
+};
 
 /// Timeouts before the reset: one can be a lost segment.
 const TIMEOUTS: u32 = 2;
@@ -28,11 +31,10 @@ impl Rule for PeerRestarted {
         let mut peers: BTreeMap<(u32, IpAddr), Vec<&Connection>> = BTreeMap::new();
         for connection in aggregate.connections.iter() {
             let is_reset = matches!(connection.end, Some((End::ResetRemote, _)));
-            let was_away = connection
-                .stall
-                .is_some_and(|stall| stall.timeouts >= TIMEOUTS);
             if is_reset
-                && was_away
+                && connection
+                    .stall
+                    .is_some_and(|stall| timeouts(&stall) >= TIMEOUTS)
                 && let Some(netns) = connection.netns
                 && let Some(remote) = connection.ends.and_then(|ends| ends.remote)
             {
@@ -49,10 +51,32 @@ impl Rule for PeerRestarted {
     }
 }
 
+/// Timeouts up to its last, also those before the trace: the exponent of the back-off counts them.
+fn timeouts(stall: &Stall) -> u32 {
+    if stall.timeouts == 0 {
+        return 0;
+    }
+    stall.timeouts.max(u32::from(stall.backoff) + 1)
+}
+
+/// When its data was first sent again, also before the trace: each timer was half as long as the next.
+fn first(stall: &Stall) -> Time {
+    if timeouts(stall) == stall.timeouts {
+        return stall.first;
+    }
+    let us: u64 = (0..stall.backoff)
+        .map(|doublings| stall.rto_us.unwrap_or(0).checked_shr(doublings.into()))
+        .map(|timer| timer.unwrap_or(0))
+        .sum();
+    stall
+        .first
+        .min(Time(stall.last.0.saturating_sub(us * 1_000)))
+}
+
 fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, all: &[&Connection]) -> Option<Finding> {
     let worst = all
         .iter()
-        .max_by_key(|one| one.stall.map(|stall| stall.timeouts))?;
+        .max_by_key(|one| one.stall.map(|stall| timeouts(&stall)))?;
     let stall = worst.stall?;
     let processes: BTreeSet<_> = all
         .iter()
@@ -66,7 +90,7 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, all: &[&Connection]) -
     let name = who
         .as_ref()
         .map_or_else(|| "nobody known".to_owned(), ToString::to_string);
-    let away = worst.last.since(stall.first);
+    let away = worst.last.since(first(&stall));
     let peer = worst.ends?.remote?;
     let sentence = format!(
         "{peer} was away for some {} and came back without its connections: it answered data of {} that was sent again with a reset ({}).",
@@ -74,10 +98,10 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, all: &[&Connection]) -
         phrase::and_more(&name, processes.len()),
         phrase::count(all.len() as u64, "connection", "connections"),
     );
-    let first = all
+    let since = all
         .iter()
         .filter_map(|one| one.stall)
-        .map(|stall| stall.first)
+        .map(|stall| first(&stall))
         .min()?;
     let last = all.iter().map(|one| one.last).max()?;
     let about = About {
@@ -87,12 +111,12 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, all: &[&Connection]) -
         netns: Some(netns),
         ..About::default()
     };
-    let mut finding = Finding::new(Severity::Warning, first, last, sentence, about);
+    let mut finding = Finding::new(Severity::Warning, since, last, sentence, about);
     let resets: u32 = all.iter().map(|one| one.resets_received).sum();
     for (name, value, source) in [
         (
             "timeouts of the same data",
-            stall.timeouts.to_string(),
+            timeouts(&stall).to_string(),
             "event retransmit",
         ),
         ("resets received", resets.to_string(), "event reset"),
@@ -137,6 +161,24 @@ mod tests {
         assert_eq!(finding.name, "peer-restarted");
         assert_eq!(finding.value("timeouts of the same data"), "4");
         assert_eq!(finding.about.peer.as_deref(), Some("10.0.0.2:6379"));
+    }
+
+    #[test]
+    fn timeouts_before_the_trace_count() {
+        let (redis, conn) = (
+            process("redis-server", 7),
+            (1, ends("10.0.0.1:40000", "10.0.0.2:6379")),
+        );
+        let mut trace = Synthetic::default();
+        // The fifth timeout: the timers before it were 3264, 1632, 816 and 408 ms.
+        trace.retransmit(300, &redis, conn, Cause::Rto, 77, 4, 3_264);
+        trace.reset(301, &redis, conn, Direction::Received);
+        trace.ended(301, &redis, conn, End::ResetRemote, Some(104), None);
+        let finding = trace.only();
+        assert_eq!(finding.name, "peer-restarted");
+        assert_eq!(finding.value("timeouts of the same data"), "5");
+        let away = Synthetic::time(301).since(finding.first) / 1_000_000;
+        assert_eq!(away, 1 + 3_264 + 1_632 + 816 + 408);
     }
 
     #[test]

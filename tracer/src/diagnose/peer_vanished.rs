@@ -262,54 +262,6 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_is_found_in_the_sockets_state_alone() {
-        let redis = process("redis-server", 812);
-        let subject = Subject::Connection {
-            netns: NETNS,
-            ends: conn().1,
-        };
-        let mut trace = Synthetic::default();
-        trace.limits(&redis, 1024, 4096, None);
-        trace.text(0, subject, name::STATE, "ESTABLISHED").text(
-            0,
-            subject,
-            name::TIMER,
-            "retransmit",
-        );
-        for (name, value) in [
-            (name::EXPIRES_MS, 3_392),
-            (name::RETRANSMITS, 5),
-            (name::BACKOFF, 5),
-            (name::RTO_US, 6_528_000),
-            (name::UNACKED, 1),
-            (name::CONNECTION_PID, 812),
-            (name::CONNECTION_PID_START, redis.start.0 as i64),
-        ] {
-            trace.fact(0, subject, name, value);
-        }
-        trace.namespace(0, "net.ipv4.tcp_retries2", 5);
-        let finding = trace.only();
-        assert!(
-            finding.sentence.contains("redis-server[812]"),
-            "{}",
-            finding.sentence
-        );
-        assert_eq!(
-            finding.value("gives_up_at"),
-            Synthetic::time(3_392).to_string()
-        );
-        // The timers before were 408, 816, 1632, 3264 ms, and 3136 ms of this one are over.
-        assert_eq!(
-            finding.first,
-            Synthetic::time(0)
-                .0
-                .checked_sub(9_256_000_000)
-                .map(crate::time::Time)
-                .unwrap()
-        );
-    }
-
-    #[test]
     fn its_look_alikes_are_not_it() {
         let redis = process("redis-server", 812);
         let mut answered = Synthetic::default();

@@ -33,7 +33,7 @@ impl Rule for PortsExhausted {
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
         let mut peers: BTreeMap<(u32, IpAddr, u16), BTreeMap<Pid, &Flow>> = BTreeMap::new();
         for (pid, process) in &aggregate.processes {
-            for (key, flow) in &process.flows {
+            for (key, flow) in process.known_flows() {
                 if key.role == Some(Role::Active) && unsent(flow) > 0 {
                     peers
                         .entry((key.netns, key.peer, key.port))

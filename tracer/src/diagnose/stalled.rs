@@ -12,7 +12,7 @@ use super::{
 use crate::{
     aggregate::{Aggregate, Connection, Stall},
     event::{Ends, Errno, State},
-    fact::{Subject, name},
+    fact::{Subject, Value, name},
     identity::Pid,
     time::Time,
 };
@@ -127,7 +127,7 @@ fn goes_on(aggregate: &Aggregate, netns: u32, ends: Ends, stall: &Stall) -> bool
     aggregate.now.since(stall.last) <= due + SLACK
 }
 
-/// Known by the state of the socket alone, for the trace came late.
+/// Known by the state of the socket, for the trace came late; its end may have been seen.
 fn by_facts(aggregate: &Aggregate, netns: u32, ends: Ends) -> Option<Stalled> {
     let subject = Subject::Connection { netns, ends };
     let number = |name| {
@@ -138,14 +138,22 @@ fn by_facts(aggregate: &Aggregate, netns: u32, ends: Ends) -> Option<Stalled> {
     };
     let text = |name| aggregate.facts.text(&subject, name);
     let retransmits = number(name::RETRANSMITS).filter(|it| *it >= u64::from(TIMEOUTS))?;
-    let is_data = text(name::STATE)
-        .and_then(State::from_name)
-        .is_some_and(|state| ![state::SYN_SENT, state::SYN_RECV, state::CLOSE].contains(&state.0));
-    if !is_data || text(name::TIMER)? != "retransmit" || !is_neighbour(aggregate, netns, ends) {
+    let read = aggregate.facts.get(&subject, name::EXPIRES_MS)?;
+    let ended = ended(aggregate, netns, ends, read.last.0);
+    let states = aggregate.facts.get(&subject, name::STATE)?;
+    // A socket that has ended is closed; how it was before says what the end was of.
+    let state = if ended.is_some() {
+        &states.first
+    } else {
+        &states.last
+    };
+    if !is_data(&state.1)
+        || text(name::TIMER)? != "retransmit"
+        || !is_neighbour(aggregate, netns, ends)
+    {
         return None;
     }
     let limits = limits(aggregate, netns, ends);
-    let read = aggregate.facts.get(&subject, name::EXPIRES_MS)?;
     let next = Time(read.last.0.0 + number(name::EXPIRES_MS)? * 1_000_000);
     let rto_us = number(name::RTO_US)?;
     let srtt_us = number(name::SRTT_US).filter(|us| *us > 0);
@@ -166,15 +174,37 @@ fn by_facts(aggregate: &Aggregate, netns: u32, ends: Ends) -> Option<Stalled> {
         ends,
         pid: who::holder(aggregate, &subject),
         first,
-        last: read.last.0,
+        last: ended.map_or(read.last.0, |connection| connection.last),
         timeouts: retransmits.try_into().unwrap_or(u32::MAX),
         rto_us,
         srtt_us,
         unacked: (number(name::UNACKED)?, "segments"),
         limits,
-        give_up: limits.give_up(first, next, rto_us * 1_000),
-        end: None,
+        give_up: ended.map_or_else(
+            || limits.give_up(first, next, rto_us * 1_000),
+            |connection| connection.last,
+        ),
+        end: ended.and_then(|connection| connection.end),
         is_found: true,
+    })
+}
+
+/// Whether a connection in this state has data to send: it was established.
+fn is_data(state: &Value) -> bool {
+    let Value::Text(name) = state else {
+        return false;
+    };
+    State::from_name(name)
+        .is_some_and(|state| ![state::SYN_SENT, state::SYN_RECV, state::CLOSE].contains(&state.0))
+}
+
+/// What has become of a connection that was read at `since`, if it ended badly.
+fn ended(aggregate: &Aggregate, netns: u32, ends: Ends, since: Time) -> Option<&Connection> {
+    aggregate.connections.iter().find(|connection| {
+        connection.netns == Some(netns)
+            && connection.ends == Some(ends)
+            && connection.end.is_some()
+            && connection.last >= since
     })
 }
 
@@ -225,5 +255,121 @@ fn limits(aggregate: &Aggregate, netns: u32, ends: Ends) -> Limits {
         user_timeout_ms: socket(name::USER_TIMEOUT_MS)
             .and_then(|it| u64::try_from(it).ok())
             .unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use tracer_common::record::{Cause, End};
+
+    use crate::{
+        diagnose::synthetic::{NETNS, Synthetic, ends, process},
+        event::{Direction, Ends},
+        fact::{Subject, name},
+        identity::Identity,
+        time::Time,
+    };
+
+    fn conn() -> (u64, Ends) {
+        (1, ends("10.0.0.1:40000", "10.0.0.2:6379"))
+    }
+
+    fn subject() -> Subject {
+        Subject::Connection {
+            netns: NETNS,
+            ends: conn().1,
+        }
+    }
+
+    /// A trace that came late: the socket is read after five timeouts, in this state.
+    fn found(redis: &Identity, state: &str) -> Synthetic {
+        let subject = subject();
+        let mut trace = Synthetic::default();
+        trace.limits(redis, 1024, 4096, None);
+        trace
+            .text(0, subject, name::STATE, state)
+            .text(0, subject, name::TIMER, "retransmit");
+        for (name, value) in [
+            (name::EXPIRES_MS, 3_392),
+            (name::RETRANSMITS, 5),
+            (name::BACKOFF, 5),
+            (name::RTO_US, 6_528_000),
+            (name::UNACKED, 1),
+            (name::CONNECTION_PID, 812),
+            (name::CONNECTION_PID_START, redis.start.0 as i64),
+        ] {
+            trace.fact(0, subject, name, value);
+        }
+        trace.namespace(0, "net.ipv4.tcp_retries2", 5);
+        trace
+    }
+
+    #[test]
+    fn a_stall_is_found_in_the_sockets_state_alone() {
+        let redis = process("redis-server", 812);
+        let finding = found(&redis, "ESTABLISHED").only();
+        assert!(
+            finding.sentence.contains("redis-server[812]"),
+            "{}",
+            finding.sentence
+        );
+        assert_eq!(
+            finding.value("gives_up_at"),
+            Synthetic::time(3_392).to_string()
+        );
+        // The timers before were 408, 816, 1632, 3264 ms, and 3136 ms of this one are over.
+        assert_eq!(
+            finding.first,
+            Synthetic::time(0)
+                .0
+                .checked_sub(9_256_000_000)
+                .map(Time)
+                .unwrap()
+        );
+    }
+
+    /// The next timeout is seen, and what comes then.
+    fn then(trace: &mut Synthetic, redis: &Rc<Identity>, end: End, errno: i32) {
+        trace.retransmit(3_392, redis, conn(), Cause::Rto, 77, 5, 6_528);
+        trace.ended(3_393, redis, conn(), end, Some(errno), None);
+        trace.text(3_393, subject(), name::STATE, "CLOSE");
+        trace.until(5_000);
+    }
+
+    #[test]
+    fn what_a_late_trace_sees_end_is_told_by_its_end() {
+        let redis = process("redis-server", 812);
+        let mut answered = found(&redis, "ESTABLISHED");
+        answered.reset(3_392, &redis, conn(), Direction::Received);
+        then(&mut answered, &redis, End::ResetRemote, libc::ECONNRESET);
+        assert_eq!(answered.names(), ["peer-restarted"]);
+
+        let mut gave_up = found(&redis, "ESTABLISHED");
+        then(&mut gave_up, &redis, End::TimedOut, libc::ETIMEDOUT);
+        let finding = gave_up.only();
+        assert!(
+            finding.sentence.contains("gave up with ETIMEDOUT"),
+            "{}",
+            finding.sentence
+        );
+        assert_eq!(
+            finding.value("gave_up_at"),
+            Synthetic::time(3_393).to_string()
+        );
+
+        let mut never_came = found(&redis, "SYN_SENT");
+        then(&mut never_came, &redis, End::TimedOut, libc::ETIMEDOUT);
+        assert!(never_came.names().is_empty(), "it was no connection");
+    }
+
+    #[test]
+    fn what_a_late_trace_sees_closed_in_order_has_no_finding() {
+        let redis = process("redis-server", 812);
+        let mut closed = found(&redis, "ESTABLISHED");
+        closed.ended(3_000, &redis, conn(), End::ClosedLocal, None, None);
+        closed.text(3_000, subject(), name::STATE, "CLOSE");
+        assert!(closed.names().is_empty());
     }
 }

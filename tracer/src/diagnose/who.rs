@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::Serialize;
-use tracer_common::process::TICK;
 
 use crate::{
     aggregate::Aggregate,
@@ -109,10 +108,4 @@ fn named(aggregate: &Aggregate, subject: &Subject, pid: &str, start: &str) -> Op
         pid: number(pid)?.try_into().ok()?,
         start: Time(number(start)?.try_into().ok()?),
     })
-}
-
-/// Whether two names are of one process: what `/proc` alone knows has start times in hundredths of a
-/// second.
-pub(super) const fn is_same(a: Pid, b: Pid) -> bool {
-    a.pid == b.pid && a.start.since(b.start) < TICK && b.start.since(a.start) < TICK
 }

@@ -13,13 +13,31 @@ use tracer_common::{
 use self::cgroup::Place;
 use crate::{kernel::clock::Epoch, time::Time};
 
-/// Names a process: a reused pid has another start, so it is another process.
+/// Names a process: a reused pid has another start, so it is another process. Events and facts name it
+/// alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid {
     /// Thread group id in the initial pid namespace; 0 for nobody.
     pub pid: u32,
-    /// When it started.
+    /// When it started, cut to the hundredth of a second that `/proc` tells.
     pub start: Time,
+}
+
+impl Pid {
+    /// From the kernel's name of a process.
+    #[must_use]
+    pub const fn of(key: &ProcessKey, epoch: Epoch) -> Self {
+        Self::in_ticks(key.tgid, key.start / TICK, epoch)
+    }
+
+    /// From what `/proc/PID/stat` tells: the start is in clock ticks since boot.
+    #[must_use]
+    pub const fn in_ticks(pid: u32, start: u64, epoch: Epoch) -> Self {
+        Self {
+            pid,
+            start: epoch.time(start * TICK),
+        }
+    }
 }
 
 /// A process as events name it.
@@ -27,7 +45,7 @@ pub struct Pid {
 pub struct Identity {
     /// Thread group id in the initial pid namespace.
     pub pid: u32,
-    /// When it started.
+    /// When it started, as in [`Pid`].
     pub start: Time,
     /// User id.
     pub uid: Option<u32>,
@@ -61,9 +79,10 @@ impl Identity {
     #[must_use]
     pub fn from_record(record: &ProcessSeen, epoch: Epoch) -> Self {
         let args = record.args.get(..record.args_len as usize).unwrap_or(&[]);
+        let Pid { pid, start } = Pid::of(&record.head.owner, epoch);
         Self {
-            pid: record.head.owner.tgid,
-            start: epoch.time(record.head.owner.start),
+            pid,
+            start,
             uid: Some(record.uid),
             ppid: record.ppid,
             comm: text(&record.comm),
@@ -179,9 +198,10 @@ impl Identities {
         if let Some(identity) = self.known.get(key) {
             return Rc::clone(identity);
         }
+        let Pid { pid, start } = Pid::of(key, self.epoch);
         let mut identity = Identity {
-            pid: key.tgid,
-            start: self.epoch.time(key.start),
+            pid,
+            start,
             comm: comm.map(|comm| text(&comm)).unwrap_or_default(),
             place: Place::of("/"),
             ..Identity::default()

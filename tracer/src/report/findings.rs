@@ -1,7 +1,7 @@
 //! What is wrong, above all numbers.
 
 use crate::{
-    diagnose::Finding,
+    diagnose::{Finding, format::when},
     document::{Block, Callout, Document, Table, words},
 };
 
@@ -26,5 +26,6 @@ pub(super) fn write(findings: &[Finding], to: &mut Document) {
             vec![one.name.clone(), one.value.clone(), one.source.clone()]
         }));
         to.blocks.push(Block::Steps(finding.remedy.clone()));
+        to.text(format!("{} More: {}", when(finding), finding.page));
     }
 }

@@ -252,6 +252,10 @@ mod tests {
             };
             assert!(place("What is wrong") < place("fd-limit"), "{text}");
             assert!(
+                place("First seen") < place("docs/findings/fd-limit"),
+                "{text}"
+            );
+            assert!(
                 place("fd-limit") < text.rfind("Retransmits").unwrap(),
                 "{text}"
             );

@@ -144,21 +144,10 @@ impl Trace {
     }
 
     /// Reads the facts that stand before any event, where facts are wanted.
-    ///
-    /// # Errors
-    ///
-    /// When a map can't be read.
-    pub fn read_facts(&mut self) -> anyhow::Result<()> {
-        let Some(facts) = &mut self.facts else {
-            return Ok(());
-        };
-        let epoch = self.names.epoch;
-        let known = self.session.processes()?.into_iter().map(|(key, _)| Pid {
-            pid: key.tgid,
-            start: epoch.time(key.start),
-        });
-        facts.read(known);
-        Ok(())
+    pub fn read_facts(&mut self) {
+        if let Some(facts) = &mut self.facts {
+            facts.read();
+        }
     }
 
     /// Tells the facts that were read and not told yet.
@@ -189,8 +178,7 @@ impl Trace {
             return Ok(());
         }
         let epoch = self.names.epoch;
-        let is_wanted =
-            |key: &ProcessKey| key.tgid == pid.pid && epoch.time(key.start) == pid.start;
+        let is_wanted = |key: &ProcessKey| Pid::of(key, epoch) == pid;
         let found = self.session.connections_of(is_wanted)?;
         let born = found.iter().filter_map(|(tuple, born)| {
             Some((Ends::of(tuple)?, born.map(|born| epoch.time(born))))

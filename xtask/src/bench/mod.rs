@@ -149,6 +149,11 @@ fn measure(bench: &Bench, loads: &[&'static Load], results: &mut Results) -> Res
 }
 
 impl Prepared {
+    /// Whether this is the program that goes on as root.
+    pub(crate) const fn is_prepared(&self) -> bool {
+        self.prepared
+    }
+
     /// Installs and builds as this user, then goes on as root; returns the paths of `tcptrace` and `load`.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ const TESTS: &[Program] = &[
     server("memcached", &["memcached"], &["memcached"]),
     program("nft", &["nftables"]),
     server("nginx", &["nginx-light"], &["nginx"]),
+    program("node", &["nodejs"]),
     program("nstat", &["iproute2"]),
     program("python3", &["python3"]),
     program("redis-benchmark", &["redis-tools"]),

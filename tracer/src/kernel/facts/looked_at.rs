@@ -6,11 +6,10 @@ use std::{
 };
 
 use netlink_packet_sock_diag::inet::StateFlags;
-use tracer_common::tcp::state;
 
 use super::{Collector, socket};
 use crate::{
-    event::{Ends, State},
+    event::Ends,
     fact::{Subject, name},
     identity::Pid,
     kernel::inet_diag::{self, Socket},
@@ -61,10 +60,7 @@ impl Collector {
         }
         for (netns, ends) in self.looked_at.difference(&now) {
             let (netns, ends) = (*netns, *ends);
-            let subject = Subject::Connection { netns, ends };
-            self.tell
-                .text(subject, name::STATE, State(state::CLOSE).name());
-            self.tell.forget_connection(netns, ends);
+            self.tell.connection_ended(netns, ends);
         }
         self.looked_at = now;
         self.tell.flush(sink)

@@ -101,9 +101,8 @@ impl Collector {
         }
     }
 
-    /// Reads what stands now; `known` are the processes that events will name.
-    pub fn read(&mut self, known: impl Iterator<Item = Pid>) {
-        known.for_each(|pid| self.processes.learn(pid));
+    /// Reads what stands now.
+    pub fn read(&mut self) {
         self.search();
         self.tell.at_now();
         machine::tell(&mut self.tell);
@@ -147,9 +146,6 @@ impl Collector {
             }
         }
         let owner = event.owner.as_ref().map(|who| who.id());
-        if let Some(pid) = owner {
-            self.processes.learn(pid);
-        }
         if let Some(netns) = event.netns {
             self.busy.insert(netns);
         }
@@ -165,10 +161,9 @@ impl Collector {
                 }
             }
             Detail::Connection { .. } => {
-                if let (Some(netns), Some(ends)) = (event.netns, event.ends)
-                    && self.stalled.remove(&(netns, ends)).is_some()
-                {
-                    self.tell.forget_connection(netns, ends);
+                if let (Some(netns), Some(ends)) = (event.netns, event.ends) {
+                    self.stalled.remove(&(netns, ends));
+                    self.tell.connection_ended(netns, ends);
                 }
             }
             _ => {}

@@ -8,8 +8,6 @@ use std::{
 };
 
 use procfs::process::{LimitValue, Process};
-use rustc_hash::FxHashMap;
-use tracer_common::process::TICK;
 
 use super::tell::Tell;
 use crate::{
@@ -27,11 +25,9 @@ const REMEMBERED: usize = 65_536;
 /// Ancestors that are told.
 const ANCESTORS: usize = 16;
 
-/// Processes by the names that events give them.
+/// Processes as `/proc` tells them.
 pub(super) struct Processes {
     epoch: Epoch,
-    /// `/proc` cuts start times to hundredths of a second, events have all of them.
-    exact: FxHashMap<u32, Pid>,
     /// Of which the parents were told.
     told_parents: HashSet<Pid>,
     /// Who holds sockets, by inode, as of the last walk; `None` for those that nobody holds.
@@ -50,34 +46,15 @@ impl Processes {
     pub(super) fn new(epoch: Epoch) -> Self {
         Self {
             epoch,
-            exact: FxHashMap::default(),
             told_parents: HashSet::new(),
             holders: HashMap::new(),
         }
     }
 
-    /// Events name a process so.
-    pub(super) fn learn(&mut self, pid: Pid) {
-        if self.exact.len() > REMEMBERED {
-            self.exact.clear();
-        }
-        self.exact.insert(pid.pid, pid);
-    }
-
-    /// What events call a process, or would.
     fn name(&self, process: &Process) -> Option<Pid> {
         let stat = process.stat().ok()?;
         let pid = stat.pid.cast_unsigned();
-        let cut = Pid {
-            pid,
-            start: self.epoch.time(stat.starttime * TICK),
-        };
-        match self.exact.get(&pid) {
-            Some(exact) if exact.start.since(cut.start) < TICK && cut.start.0 <= exact.start.0 => {
-                Some(*exact)
-            }
-            _ => Some(cut),
-        }
+        Some(Pid::in_ticks(pid, stat.starttime, self.epoch))
     }
 
     /// The process, if it is still that one.
@@ -353,6 +330,8 @@ fn in_section(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::process::{ProcessKey, TICK};
+
     use super::*;
 
     #[test]
@@ -367,26 +346,26 @@ mod tests {
 
     #[test]
     fn an_event_and_proc_name_the_same_process() {
-        let mut processes = Processes::new(Epoch { boot: 1_000 });
+        let epoch = Epoch { boot: 1_000 };
+        let processes = Processes::new(epoch);
         let myself = Process::myself().unwrap();
-        let cut = processes.name(&myself).unwrap();
-        let exact = Pid {
-            start: crate::time::Time(cut.start.0 + TICK - 1),
-            ..cut
+        let stat = myself.stat().unwrap();
+        let key = |start| ProcessKey {
+            start,
+            tgid: stat.pid.cast_unsigned(),
+            pad: 0,
         };
-        processes.learn(exact);
-        assert_eq!(processes.name(&myself), Some(exact));
-        let another = Pid {
-            start: crate::time::Time(cut.start.0 + TICK),
-            ..cut
-        };
-        processes.learn(another);
-        assert_eq!(
-            processes.name(&myself),
-            Some(cut),
+        let start = stat.starttime * TICK;
+        for start in [start, start + TICK - 1] {
+            let event = Pid::of(&key(start), epoch);
+            assert_eq!(processes.name(&myself), Some(event));
+            assert!(processes.open(event).is_some());
+        }
+        let another = Pid::of(&key(start - 1), epoch);
+        assert!(
+            processes.open(another).is_none(),
             "a pid that was used before"
         );
-        assert!(processes.open(another).is_none());
     }
 
     #[test]

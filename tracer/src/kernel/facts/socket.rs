@@ -220,8 +220,7 @@ pub(super) fn follow(tell: &mut Tell, place: &Place, ends: Ends, holder: Option<
             is_stalled(&socket)
         }
         Some(_) => {
-            let subject = Subject::Connection { netns, ends };
-            tell.text(subject, name::STATE, State(state::CLOSE).name());
+            tell.connection_ended(netns, ends);
             false
         }
         None => true,

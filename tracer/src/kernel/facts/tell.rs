@@ -6,8 +6,10 @@ use std::{
     io,
 };
 
+use tracer_common::tcp::state;
+
 use crate::{
-    event::Ends,
+    event::{Ends, State},
     fact::{Fact, Subject, Value, name},
     kernel::clock::{self, Epoch},
     sink::Sink,
@@ -99,9 +101,17 @@ impl Tell {
         });
     }
 
-    /// A connection is over, its end is told by an event.
-    pub(super) fn forget_connection(&mut self, netns: u32, ends: Ends) {
-        self.told.remove(&Subject::Connection { netns, ends });
+    /// A connection is over: what was told of it stands no more.
+    pub(super) fn connection_ended(&mut self, netns: u32, ends: Ends) {
+        let subject = Subject::Connection { netns, ends };
+        if self.told.remove(&subject).is_some() {
+            self.waiting.push(Fact {
+                ts: self.now,
+                subject,
+                name: name::STATE.into(),
+                value: Value::Text(State(state::CLOSE).name().into()),
+            });
+        }
     }
 
     /// Hands over what waits.
@@ -114,6 +124,30 @@ impl Tell {
 mod tests {
     use super::*;
     use crate::aggregate::Aggregate;
+
+    #[test]
+    fn a_connection_that_was_told_is_told_to_have_ended() {
+        let ends = |port| Ends {
+            local: ([10, 0, 0, 1], port).into(),
+            remote: Some(([10, 0, 0, 2], 6_379).into()),
+        };
+        let subject = |port| Subject::Connection {
+            netns: 1,
+            ends: ends(port),
+        };
+        let mut tell = Tell::new(Epoch { boot: 0 });
+        let mut aggregate = Aggregate::default();
+        tell.text(subject(40_000), name::STATE, "ESTABLISHED");
+        for port in [40_000, 40_001] {
+            tell.connection_ended(1, ends(port));
+        }
+        tell.flush(&mut aggregate).unwrap();
+        let state = |port| aggregate.facts.text(&subject(port), name::STATE);
+        assert_eq!((state(40_000), state(40_001)), (Some("CLOSE"), None));
+        // Another with the same ends is told anew.
+        tell.text(subject(40_000), name::STATE, "ESTABLISHED");
+        assert_eq!(tell.waiting.len(), 1);
+    }
 
     #[test]
     fn a_value_is_told_when_it_changes() {

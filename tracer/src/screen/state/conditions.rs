@@ -106,9 +106,9 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// From what was read; `exact` is what events call a process.
+    /// From what was read.
     #[must_use]
-    pub fn of(facts: &Facts, exact: impl Fn(Pid) -> Pid) -> Self {
+    pub fn of(facts: &Facts) -> Self {
         let mut all = Self::default();
         let mut counters: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         let (mut sent, mut again) = (0, 0);
@@ -128,11 +128,8 @@ impl Conditions {
             match *subject {
                 Subject::Machine => all.files = gauge(name::FILE_NR, name::FILE_MAX),
                 Subject::Process(pid) => {
-                    let exact = exact(pid);
-                    if let Some(gauge) = gauge(name::OPEN_FDS, name::LIMIT_SOFT)
-                        && (exact == pid || !all.descriptors.contains_key(&exact))
-                    {
-                        all.descriptors.insert(exact, gauge);
+                    if let Some(gauge) = gauge(name::OPEN_FDS, name::LIMIT_SOFT) {
+                        all.descriptors.insert(pid, gauge);
                     }
                 }
                 Subject::Namespace(netns) => {
@@ -251,7 +248,7 @@ mod tests {
             add(netns, "net.ipv4.tcp_max_tw_buckets", limit);
             add(netns, "TcpExt.TCPTimeWaitOverflow", overflows);
         }
-        let conditions = Conditions::of(&facts, |pid| pid);
+        let conditions = Conditions::of(&facts);
         let order: Vec<_> = conditions
             .time_wait
             .iter()

@@ -12,9 +12,6 @@ mod view;
 
 use std::{io, path::PathBuf, rc::Rc};
 
-use rustc_hash::FxHashMap;
-use tracer_common::process::TICK;
-
 pub use self::{
     conditions::{Conditions, Gauge, Queue, Stuck},
     connections::{Conn, connections},
@@ -182,36 +179,12 @@ impl State {
     /// Brings the table up to date, if anything that it depends on has changed.
     pub fn refresh(&mut self) {
         if std::mem::replace(&mut self.is_stale, false) {
-            self.name_exactly();
+            self.conditions = Conditions::of(&self.aggregate.facts);
             self.rows = rows::rows(self);
             self.connections = match self.view.page {
                 Page::Process(pid) => connections(self, pid),
                 Page::Table | Page::Findings => Vec::new(),
             };
-        }
-    }
-
-    /// `/proc` cuts a process's start to hundredths of a second, so what was read before its first event is
-    /// under another name than its events. What is shown goes by that of the events.
-    fn name_exactly(&mut self) {
-        let known: FxHashMap<u32, Pid> = self
-            .aggregate
-            .processes
-            .keys()
-            .map(|pid| (pid.pid, *pid))
-            .collect();
-        let exact = |pid: Pid| match known.get(&pid.pid) {
-            Some(exact) if pid.start <= exact.start && exact.start.since(pid.start) < TICK => {
-                *exact
-            }
-            _ => pid,
-        };
-        self.conditions = Conditions::of(&self.aggregate.facts, exact);
-        if let Page::Process(pid) = &mut self.view.page {
-            *pid = exact(*pid);
-        }
-        if let Some(Key::Process(pid)) = &mut self.view.selected {
-            *pid = exact(*pid);
         }
     }
 

@@ -304,23 +304,18 @@ fn groupings_that_lack_a_column_are_not_sorted_by_it() {
     assert!(matches!(state.rows[0].key, Key::Peer(_)));
 }
 
-/// What was read of a process before its first event has a start that is cut to hundredths of a second.
+/// What was read of a process and what happens to it stand in one row.
 #[test]
-fn a_process_has_one_row_under_the_name_of_its_events() {
+fn a_process_has_one_row() {
     use super::scene::{process, refused, snapshot};
-    use crate::identity::Identity;
 
     let mut state = snapshot();
     press(&mut state, KeyCode::Enter);
-    let cut = process(1_234, "python3", None);
-    let exact = std::rc::Rc::new(Identity {
-        start: Time(cut.start.0 + 1_234_567),
-        ..(*cut).clone()
-    });
-    state.event(&refused(10, &exact)).unwrap();
+    let python = process(1_234, "python3", None);
+    state.event(&refused(10, &python)).unwrap();
     state.touch();
     state.refresh();
-    assert_eq!(state.view.page, Page::Process(exact.id()));
+    assert_eq!(state.view.page, Page::Process(python.id()));
     press(&mut state, KeyCode::Esc);
     let rows: Vec<_> = state
         .rows

@@ -1,7 +1,8 @@
-//! `cargo xtask soak`: full load for long, with nothing lost, memory flat, and totals equal to the kernel's.
+//! Full load, with nothing lost, memory flat, and totals equal to the kernel's.
 
 use std::{
     io::{BufRead as _, BufReader, Read},
+    path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -12,23 +13,10 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::bench::{
-    Prepared,
     load::{Counters, Load, Running, Work, load},
     process::Memory,
     tracer::Tracer,
 };
-
-/// Trace a full load for long: nothing may be lost, memory must be flat, and totals must equal the kernel's.
-///
-/// Installs what is missing, builds, and runs as root, in network namespaces of its own.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// How long, such as 30s, 10m or 2h.
-    #[arg(long, default_value = "10m", value_parser = duration)]
-    duration: Duration,
-    #[command(flatten)]
-    prepared: Prepared,
-}
 
 /// All at once. The tracer has no processor to itself.
 const LOADS: [Load; 4] = [
@@ -63,27 +51,11 @@ const SAMPLES: u32 = 20;
 /// How much the second half of the samples may be above the first: buffers that were not filled before.
 const GROWTH: u64 = 2 << 20;
 
-fn duration(text: &str) -> std::result::Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a time; write 30s, 10m or 2h");
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    match number.checked_mul(seconds) {
-        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
-        _ => Err(wrong()),
-    }
-}
-
-pub(crate) fn run(args: &Args) -> Result<()> {
-    let (tcptrace, program) = args.prepared.programs()?;
+/// Traces the load `program` with `tcptrace` for so long.
+pub(super) fn run(tcptrace: &Path, program: &Path, duration: Duration) -> Result<()> {
     let mut loads = LOADS
         .iter()
-        .map(|load| Running::start(&program, load))
+        .map(|load| Running::start(program, load))
         .collect::<Result<Vec<_>>>()?;
     let before = counters(&mut loads)?;
     let mut command = Command::new(tcptrace);
@@ -97,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let outcome = thread::scope(|scope| {
         let reader = scope.spawn(|| said.read(output));
         said.wait_for_the_start()?;
-        let (work, memory) = work(&mut loads, &tracer, &said, args.duration)?;
+        let (work, memory) = work(&mut loads, &tracer, &said, duration)?;
         let after = counters(&mut loads)?;
         tracer.drain()?;
         tracer.end()?;
@@ -345,15 +317,5 @@ mod tests {
         assert!(is_flat(&samples(0)));
         assert!(is_flat(&samples(100 << 10)));
         assert!(!is_flat(&samples(1 << 20)));
-    }
-
-    #[test]
-    fn times_have_a_unit() {
-        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
-        assert!(
-            ["", "10", "0s", "xs", "9999999999999999999h"]
-                .iter()
-                .all(|text| duration(text).is_err())
-        );
     }
 }
