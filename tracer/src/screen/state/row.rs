@@ -39,7 +39,7 @@ pub struct Row {
     pub since: Option<Time>,
     /// What happened over the whole trace.
     pub totals: Totals,
-    /// Its share of all segments sent again.
+    /// Its part of all segments sent again so far. How many it sent altogether nobody counts for a process.
     pub share: Option<f64>,
     /// Descriptors used of the limit (of the fullest process); of listeners the queue of the backlog.
     pub gauge: Option<Gauge>,
