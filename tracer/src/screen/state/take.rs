@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Port, SECOND, State, Tally};
+use super::{Key, Page, Port, SECOND, State, Tally};
 use crate::{
     aggregate::{FlowKey, Process},
     event::{Detail, Event},
@@ -58,6 +58,12 @@ impl Sink for State {
         let nothing = Process::default();
         for (pid, past) in sums.folded() {
             self.processes.merge(&pid, past);
+            if self.view.page == Page::Process(pid) {
+                self.view.page = Page::Process(past);
+            }
+            if self.view.selected == Some(Key::Process(pid)) {
+                self.view.selected = Some(Key::Process(past));
+            }
         }
         for row in &sums.processes {
             let pid = row.pid();
@@ -134,5 +140,53 @@ fn growth(before: &Process, sockets_before: u64, row: &ProcessRow) -> Tally {
         ),
         overflows: grown(now.time_wait_overflow, then.time_wait_overflow),
         descriptors: grown(now.fd_exhausted, then.fd_exhausted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use tracer_common::process::Totals;
+
+    use super::*;
+    use crate::identity::Identity;
+
+    #[test]
+    fn a_programs_row_has_the_last_minute_of_its_ended_processes() {
+        let who = Identity {
+            pid: 5,
+            start: Time(7),
+            comm: String::from("worker"),
+            ..Identity::default()
+        };
+        let row = |who: &Identity, connect_failed| ProcessRow {
+            who: Some(Rc::new(who.clone())),
+            sockets: 0,
+            totals: Totals {
+                connect_failed,
+                ..Totals::default()
+            },
+        };
+        let sums = |second, processes| Sums {
+            ts: Time(second * SECOND),
+            processes,
+            hooks: Vec::new(),
+        };
+        let mut state = State::default();
+        state.view.page = Page::Process(who.id());
+        let past = who.past(1);
+        state.sums(&sums(1, vec![row(&who, 10)])).unwrap();
+        state
+            .sums(&sums(2, vec![row(&who, 0), row(&past, 10)]))
+            .unwrap();
+        state.refresh();
+        let rows: Vec<_> = state
+            .rows
+            .iter()
+            .map(|row| (row.name(), row.minute.failed, row.totals.connect_failed))
+            .collect();
+        assert_eq!(rows, [(String::from("worker[ended]"), 10, 10)]);
+        assert_eq!(state.view.page, Page::Process(past.id()));
     }
 }
