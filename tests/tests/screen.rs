@@ -76,11 +76,14 @@ fn a_program_that_failed_before() {
     tmux.resize(200, 60);
     tmux.wait_for("whole words", |screen| screen.contains("EMFILE/S"));
     tmux.resize(80, 24);
-    tmux.wait_for("few letters", |screen| screen.contains("RTX%"));
+    tmux.wait_for("few letters", |screen| screen.contains("ALL%"));
+    tmux.resize(132, 40);
+    tmux.wait_for("more columns", |screen| screen.contains("FOR"));
     tmux.keys(&["q"]);
-    tmux.wait_for("the summary", |screen| {
+    let left = tmux.wait_for("the summary", |screen| {
         screen.contains("processes with most trouble")
     });
+    assert!(!left.contains("newest first"), "the screen stayed: {left}");
 }
 
 /// Packets are dropped since before anybody looks; keys are pressed and the screen is read.

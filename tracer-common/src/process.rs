@@ -55,6 +55,18 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Adds another's.
+    pub const fn add(&mut self, more: &Self) {
+        self.connections += more.connections;
+        self.connect_failed += more.connect_failed;
+        self.retransmit_segs += more.retransmit_segs;
+        self.resets_sent += more.resets_sent;
+        self.resets_received += more.resets_received;
+        self.time_wait_overflow += more.time_wait_overflow;
+        self.fd_exhausted += more.fd_exhausted;
+        self.lost += more.lost;
+    }
+
     /// Everything but plain connections.
     #[must_use]
     pub const fn trouble(&self) -> u64 {

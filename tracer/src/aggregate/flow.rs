@@ -188,6 +188,32 @@ impl Flow {
         }
     }
 
+    /// Adds the flow of another process with the same peer.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        add_all(&mut self.ends, other.ends);
+        self.lossy += other.lossy;
+        self.ended_segs += other.ended_segs;
+        add_all(&mut self.failed, other.failed);
+        self.failed_unsent += other.failed_unsent;
+        self.failures.merge(&other.failures);
+        if other.refused.lasted() > self.refused.lasted() {
+            self.refused = other.refused;
+        }
+        if other.refusing.last > self.refusing.last {
+            self.refusing = other.refusing;
+        }
+        self.last_established = self.last_established.max(other.last_established);
+        add_all(&mut self.retransmits, other.retransmits);
+        self.resets_sent += other.resets_sent;
+        self.resets_received += other.resets_received;
+        self.overflows += other.overflows;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+        self.srtt_us = other.srtt_us.or(self.srtt_us);
+    }
+
     /// Connections that ended.
     #[must_use]
     pub fn connections(&self) -> u64 {
@@ -204,6 +230,12 @@ impl Flow {
     #[must_use]
     pub fn segs(&self) -> u64 {
         self.retransmits.values().sum()
+    }
+}
+
+fn add_all<K: Ord>(to: &mut BTreeMap<K, u64>, more: BTreeMap<K, u64>) {
+    for (key, count) in more {
+        *to.entry(key).or_default() += count;
     }
 }
 
@@ -269,6 +301,13 @@ impl Failures {
             self.latest.pop_front();
         }
         self.latest.push_back(ts);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.latest.extend(&other.latest);
+        self.latest.make_contiguous().sort_unstable();
+        self.latest
+            .drain(..self.latest.len().saturating_sub(FAILURES));
     }
 
     /// The latest of them, the oldest first.

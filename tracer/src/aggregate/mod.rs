@@ -28,7 +28,7 @@ pub use self::{
 };
 use crate::{
     event::{Detail, Event},
-    fact::{Fact, Facts},
+    fact::{Fact, Facts, Subject},
     identity::Pid,
     kernel::counters::HookRow,
     sink::Sink,
@@ -47,7 +47,8 @@ pub struct Aggregate {
     pub now: Time,
     /// Events by kind.
     pub events: BTreeMap<Cow<'static, str>, u64>,
-    /// Processes; what has no known owner belongs to [`Pid::default`].
+    /// Processes; what has no known owner belongs to [`Pid::default`]. Of those that ended some may be
+    /// told together, by program: [`Pid::is_past`].
     pub processes: FxHashMap<Pid, Process>,
     /// Connections that retransmit or were reset, the worst of them.
     pub connections: Connections,
@@ -176,9 +177,17 @@ impl Sink for Aggregate {
 
     fn sums(&mut self, sums: &Sums) -> io::Result<()> {
         self.now = self.now.max(sums.ts);
+        for (pid, past) in sums.folded() {
+            self.facts.forget(&Subject::Process(pid));
+            if let Some(process) = self.processes.remove(&pid) {
+                self.processes.entry(past).or_default().merge(process);
+            }
+        }
         for row in &sums.processes {
-            let pid = row.who.as_ref().map(|who| who.id()).unwrap_or_default();
-            self.processes.entry(pid).or_default().set(sums.ts, row);
+            let pid = row.pid();
+            if !row.is_empty() || self.processes.contains_key(&pid) {
+                self.processes.entry(pid).or_default().set(sums.ts, row);
+            }
         }
         self.hooks.clone_from(&sums.hooks);
         Ok(())

@@ -1,6 +1,9 @@
 //! What happened to one process.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, hash_map::Entry},
+    rc::Rc,
+};
 
 use rustc_hash::FxHashMap;
 use tracer_common::process::Totals;
@@ -168,6 +171,59 @@ impl Process {
             .entry(key)
             .or_insert_with(|| Flow::new(event.ts))
             .add(event);
+    }
+
+    /// Adds what was added up of a process of the same program. Its totals are not added: the row that it is
+    /// told in from now on has them.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.grew = match (self.grew, other.grew) {
+            (Some((first, last)), Some((begun, ended))) => {
+                Some((first.min(begun), last.max(ended)))
+            }
+            (one, another) => one.or(another),
+        };
+        for (mut key, flow) in other.flows {
+            if self.flows.len() >= FLOWS && !self.flows.contains_key(&key) {
+                key = FlowKey::OTHERS;
+            }
+            match self.flows.entry(key) {
+                Entry::Occupied(known) => known.into_mut().merge(flow),
+                Entry::Vacant(room) => {
+                    room.insert(flow);
+                }
+            }
+        }
+        for (key, more) in other.descriptors {
+            match self.descriptors.get_mut(&key) {
+                Some(sum) => {
+                    let latest = if more.last > sum.last { &more } else { &*sum }.clone();
+                    *sum = Descriptors {
+                        count: sum.count + more.count,
+                        first: sum.first.min(more.first),
+                        ..latest
+                    };
+                }
+                None => {
+                    self.descriptors.insert(key, more);
+                }
+            }
+        }
+        for (netns, more) in other.overflows {
+            match self.overflows.get_mut(&netns) {
+                Some(sum) => {
+                    let latest = if more.last > sum.last { &more } else { &*sum }.clone();
+                    *sum = Overflow {
+                        count: sum.count + more.count,
+                        first: sum.first.min(more.first),
+                        ..latest
+                    };
+                }
+                None => {
+                    self.overflows.insert(netns, more);
+                }
+            }
+        }
+        self.series.merge(&other.series);
     }
 
     pub(super) fn set(&mut self, ts: Time, row: &ProcessRow) {

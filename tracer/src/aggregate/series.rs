@@ -122,6 +122,20 @@ impl Series {
         }
     }
 
+    /// Adds another's.
+    pub(super) fn merge(&mut self, other: &Self) {
+        while self.width < other.width {
+            self.widen();
+        }
+        for (second, counts) in &other.buckets {
+            let bucket = second - second % self.width;
+            self.buckets.entry(bucket).or_default().plus(counts);
+        }
+        while self.buckets.len() > BUCKETS {
+            self.widen();
+        }
+    }
+
     fn widen(&mut self) {
         self.width *= 2;
         let narrow = std::mem::take(&mut self.buckets);

@@ -1,16 +1,15 @@
 //! `tcptrace check`: whether a trace keeps its budgets.
 
 pub mod budget;
+mod doubt;
 pub mod format;
+mod value;
 
-use tracer_common::hook::Hook;
-
-use self::budget::{Budget, Latency, Scope, What};
-use crate::{
-    aggregate::{Aggregate, Process},
-    document::number,
-    measure::{Kind, Measure, in_events},
+use self::{
+    budget::{Budget, Scope},
+    value::value,
 };
+use crate::aggregate::{Aggregate, Process};
 
 /// What became of a budget.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,152 +111,6 @@ impl Checker<'_> {
             }
         };
         self.aggregate.processes.values().filter(is_meant).collect()
-    }
-
-    /// Why a budget that held may not have.
-    fn doubt(&self, budget: &Budget, processes: &[&Process], value: Option<f64>) -> Option<String> {
-        if let Some(reason) = self.truncated {
-            return Some(format!("the recording is truncated ({reason})"));
-        }
-        if let Scope::Program { comm, is_optional } = &budget.scope
-            && processes.is_empty()
-        {
-            let reason =
-                format!("no process `{comm}` in the trace; `optional = true` would allow that");
-            return (!is_optional).then_some(reason);
-        }
-        if value.is_none() {
-            return Some(String::from("no connection of which it was measured"));
-        }
-        if self.allow_lost {
-            return None;
-        }
-        let lost: Vec<String> = hooks(budget)
-            .filter_map(|hook| self.aggregate.hook(hook))
-            .map(|row| (row, row.lost.ring_full + row.lost.map_full))
-            .filter(|(row, lost)| lost + row.skipped > 0)
-            .map(|(row, lost)| {
-                format!(
-                    "{} lost {lost} and skipped {}",
-                    row.hook.name(),
-                    row.skipped
-                )
-            })
-            .collect();
-        if !lost.is_empty() {
-            return Some(format!("events are missing: {}", lost.join(", ")));
-        }
-        missing_in_events(budget, processes)
-    }
-}
-
-/// A sort is told from events: those that the trace lacks might be of that sort.
-fn missing_in_events(budget: &Budget, processes: &[&Process]) -> Option<String> {
-    let (What::Count(measure) | What::PerConnection(measure) | What::PerSecond(measure)) =
-        budget.what
-    else {
-        return None;
-    };
-    measure.sort?;
-    let sum = |of: fn(Kind, &Process) -> u64| -> u64 {
-        processes
-            .iter()
-            .map(|process| of(measure.kind, process))
-            .sum()
-    };
-    let missing = sum(Kind::total).saturating_sub(sum(in_events));
-    (missing > 0).then(|| {
-        format!(
-            "{missing} of the {} are in no event, so that their sort is not known",
-            measure.kind.name()
-        )
-    })
-}
-
-/// The hooks that a budget's value comes from.
-fn hooks(budget: &Budget) -> impl Iterator<Item = Hook> {
-    let connections = Kind::Connections.hooks();
-    let (kind, more): (&[Hook], &[Hook]) = match &budget.what {
-        What::Count(measure) | What::PerSecond(measure) => (measure.kind.hooks(), &[]),
-        What::PerConnection(measure) if measure.kind == Kind::Connections => (connections, &[]),
-        What::PerConnection(measure) => (measure.kind.hooks(), connections),
-        What::Latency(..) => (connections, &[]),
-    };
-    // Which process an accepted connection belongs to is seen as it is accepted.
-    let accept: &[Hook] = match budget.scope {
-        Scope::Trace => &[],
-        Scope::Program { .. } => &[Hook::Accept],
-    };
-    let mut hooks: Vec<Hook> = [kind, more, accept].concat();
-    hooks.sort_unstable();
-    hooks.dedup();
-    hooks.into_iter()
-}
-
-fn value(aggregate: &Aggregate, processes: &[&Process], budget: &Budget) -> (Option<f64>, String) {
-    let count =
-        |measure: Measure| -> u64 { processes.iter().map(|process| measure.of(process)).sum() };
-    let of = match processes.len() {
-        1 => String::from("1 process"),
-        number => format!("{number} processes"),
-    };
-    let counted = |measure: Measure| match (measure.sort, measure.kind, &budget.scope) {
-        (Some(_), ..) => format!("events of {of}"),
-        (None, Kind::TimeWaitOverflow, Scope::Trace) => {
-            format!("the kernel's totals of {of}, and the namespaces' TCPTimeWaitOverflow")
-        }
-        (None, ..) => format!("the kernel's totals of {of}"),
-    };
-    match &budget.what {
-        What::Count(measure) => (Some(count(*measure) as f64), counted(*measure)),
-        What::PerConnection(measure) => {
-            let kind = Kind::Connections;
-            let connections = count(Measure { kind, sort: None });
-            // Without a connection any trouble is too much for each of them.
-            let value = count(*measure) as f64 / connections.max(1) as f64;
-            let source = format!(
-                "{} over {}: {}",
-                count(*measure),
-                number::count(connections, "connection"),
-                counted(*measure)
-            );
-            (Some(value), source)
-        }
-        What::PerSecond(measure) => {
-            let us = aggregate.duration_us();
-            let value = count(*measure) as f64 / (us.max(1) as f64 / 1e6);
-            let source = format!(
-                "{} in {}: {}",
-                count(*measure),
-                number::time(us),
-                counted(*measure)
-            );
-            (Some(value), source)
-        }
-        What::Latency(latency, quantile) => {
-            let mut all = crate::aggregate::Latency::default();
-            for (comm, program) in &aggregate.programs {
-                let is_meant = match &budget.scope {
-                    Scope::Trace => true,
-                    Scope::Program { comm: wanted, .. } => comm == wanted,
-                };
-                if is_meant {
-                    all.merge(program);
-                }
-            }
-            let histogram = match latency {
-                Latency::Connect => &all.connect_us,
-                Latency::Duration => &all.duration_us,
-            };
-            let value =
-                (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile.0) as f64);
-            let source = format!(
-                "{} of {} (two digits)",
-                latency.name(),
-                number::count(histogram.len(), "connection record")
-            );
-            (value, source)
-        }
     }
 }
 

@@ -32,7 +32,11 @@ pub struct Who {
 
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}]", self.comm, self.pid)?;
+        let id = Pid {
+            pid: self.pid,
+            start: self.pid_start,
+        };
+        write!(f, "{}[{id}]", self.comm)?;
         match &self.unit {
             Some(unit) => write!(f, " ({unit})"),
             None => Ok(()),

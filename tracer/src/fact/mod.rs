@@ -147,6 +147,11 @@ impl Facts {
         }
     }
 
+    /// Forgets all that is known of a subject.
+    pub fn forget(&mut self, subject: &Subject) {
+        self.known.remove(subject);
+    }
+
     /// What is known of a subject under a name.
     #[must_use]
     pub fn get(&self, subject: &Subject, name: &str) -> Option<&Known> {

@@ -2,7 +2,7 @@
 
 pub mod cgroup;
 
-use std::{fs, rc::Rc};
+use std::{fmt, fs, rc::Rc};
 
 use rustc_hash::FxHashMap;
 use tracer_common::{
@@ -38,7 +38,27 @@ impl Pid {
             start: epoch.time(start * TICK),
         }
     }
+
+    /// Whether this stands for ended processes of a program, see [`Identity::past`].
+    #[must_use]
+    pub const fn is_past(self) -> bool {
+        self.pid == 0 && self.start.0 != 0
+    }
 }
+
+/// As it stands behind a name: `812`.
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_past() {
+            f.write_str("ended")
+        } else {
+            self.pid.fmt(f)
+        }
+    }
+}
+
+/// The name of those whose programs are not told apart either.
+const OTHERS: &str = "(other programs)";
 
 /// A process as events name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +87,40 @@ impl Identity {
             pid: self.pid,
             start: self.start,
         }
+    }
+
+    /// The ended processes of its program that are told together: the same name and place, no pid, and a
+    /// number, from 1 on, instead of a start.
+    #[must_use]
+    pub fn past(&self, number: u64) -> Self {
+        Self {
+            start: Time(number),
+            comm: self.comm.clone(),
+            place: self.place.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// As above, of more programs than are told apart.
+    #[must_use]
+    pub fn past_of_others(number: u64) -> Self {
+        Self {
+            start: Time(number),
+            comm: OTHERS.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether this stands for ended processes of that one's program.
+    #[must_use]
+    pub fn is_past_of(&self, who: &Self) -> bool {
+        self.id().is_past() && self.comm == who.comm && self.place == who.place
+    }
+
+    /// Whether this stands for ended processes of any program that has no row.
+    #[must_use]
+    pub fn is_past_of_others(&self) -> bool {
+        self.id().is_past() && self.comm == OTHERS
     }
 
     /// Its command line, arguments joined by spaces; `None` where it is not known.

@@ -41,6 +41,7 @@ impl Who {
     #[must_use]
     pub fn name(&self) -> String {
         match (&self.comm, self.pid) {
+            (Some(comm), Some(0)) => format!("{comm}[ended]"),
             (Some(comm), Some(pid)) => format!("{comm}[{pid}]"),
             _ => String::from("(owner unknown)"),
         }

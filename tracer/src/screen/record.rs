@@ -96,8 +96,7 @@ impl Recorder {
     fn since(&self, rows: &[ProcessRow]) -> Vec<ProcessRow> {
         rows.iter()
             .map(|row| {
-                let pid = row.who.as_ref().map(|who| who.id()).unwrap_or_default();
-                let before = self.before.get(&pid).copied().unwrap_or_default();
+                let before = self.before.get(&row.pid()).copied().unwrap_or_default();
                 ProcessRow {
                     totals: less(&row.totals, &before),
                     ..row.clone()
@@ -180,14 +179,21 @@ impl Sink for Recorder {
     }
 
     fn sums(&mut self, sums: &Sums) -> io::Result<()> {
+        for (pid, past) in sums.folded() {
+            self.processes.remove(&pid);
+            if let Some(before) = self.before.remove(&pid) {
+                self.before.entry(past).or_default().add(&before);
+            }
+        }
         let since = Sums {
             ts: sums.ts,
             processes: self.since(&sums.processes),
             hooks: self.hooks_since(&sums.hooks),
         };
         for row in &since.processes {
-            let pid = row.who.as_ref().map(|who| who.id()).unwrap_or_default();
-            self.processes.insert(pid, row.clone());
+            if !row.is_empty() || self.processes.contains_key(&row.pid()) {
+                self.processes.insert(row.pid(), row.clone());
+            }
         }
         self.latest.clone_from(&since.hooks);
         self.sink.sums(&since)

@@ -14,7 +14,10 @@ use crossterm::{
     cursor::{Hide, Show},
     event::{DisableMouseCapture, EnableMouseCapture},
     execute,
-    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+    terminal::{
+        Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+        enable_raw_mode,
+    },
 };
 use ratatui::{Terminal, backend::CrosstermBackend};
 
@@ -63,10 +66,12 @@ fn give_back() {
     if !IS_TAKEN.swap(false, Ordering::Relaxed) {
         return;
     }
-    // Nothing can be done about a terminal that has gone.
+    // Nothing can be done about a terminal that has gone. Cleared, as tmux leaves some of a screen behind
+    // that has become larger.
     let _ = execute!(
         io::stdout(),
         DisableMouseCapture,
+        Clear(ClearType::All),
         LeaveAlternateScreen,
         Show
     );

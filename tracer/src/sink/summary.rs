@@ -71,7 +71,7 @@ pub fn write(to: &mut impl Write, end: &End) -> io::Result<()> {
             writeln!(to, "processes with most trouble:")?;
         }
         let name = match &row.who {
-            Some(who) => format!("{}[{}]", who.comm.escape_debug(), who.pid),
+            Some(who) => format!("{}[{}]", who.comm.escape_debug(), who.id()),
             None => String::from("(owner unknown)"),
         };
         let terms = [

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use tracer_common::process::Totals;
 
 use crate::{
-    identity::{Identity, cgroup::Container},
+    identity::{Identity, Pid, cgroup::Container},
     kernel::counters::HookRow,
     time::Time,
 };
@@ -96,6 +96,20 @@ impl Serialize for ProcessRow {
     }
 }
 
+impl ProcessRow {
+    /// What names the process; [`Pid::default`] for what has no known owner.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.who.as_ref().map(|who| who.id()).unwrap_or_default()
+    }
+
+    /// Whether there is nothing to tell of it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sockets == 0 && self.totals == Totals::default()
+    }
+}
+
 /// Cumulative sums at a moment: rows that have changed since they were last told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
@@ -105,4 +119,29 @@ pub struct Sums {
     pub processes: Vec<ProcessRow>,
     /// Hooks.
     pub hooks: Vec<HookRow>,
+}
+
+impl Sums {
+    /// Ended processes that are told together with others of their program from now on, and what stands for
+    /// these. What a process had is in the row of its program by now; its own row is empty.
+    pub fn folded(&self) -> impl Iterator<Item = (Pid, Pid)> {
+        let past: Vec<&Rc<Identity>> = self
+            .processes
+            .iter()
+            .filter_map(|row| row.who.as_ref())
+            .filter(|who| who.id().is_past())
+            .collect();
+        let of = move |who: &Identity| {
+            let mut rows = past.iter();
+            let own = rows.find(|past| past.is_past_of(who));
+            own.or_else(|| past.iter().find(|past| past.is_past_of_others()))
+                .map(|past| past.id())
+        };
+        self.processes
+            .iter()
+            .filter(|row| row.is_empty())
+            .filter_map(|row| row.who.as_ref())
+            .filter(|who| !who.id().is_past())
+            .filter_map(move |who| Some((who.id(), of(who)?)))
+    }
 }

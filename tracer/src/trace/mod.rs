@@ -318,7 +318,7 @@ impl Trace {
         }
         let processes = self.session.processes()?;
         self.tell_sums(&processes, sink)?;
-        self.forget_ended(processes);
+        self.forget_ended(processes, sink)?;
         if let Some(facts) = &mut self.facts {
             facts.tick(&mut self.session, sink)?;
         }
@@ -327,8 +327,12 @@ impl Trace {
     }
 
     /// Retires processes that ended and own nothing, a tick after they were first seen so: all their
-    /// events have been shown by then.
-    fn forget_ended(&mut self, processes: Vec<(ProcessKey, Process)>) {
+    /// events have been shown by then. Tells which of all that ended are told together from now on.
+    fn forget_ended(
+        &mut self,
+        processes: Vec<(ProcessKey, Process)>,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()> {
         let mut leaving = Vec::new();
         for (key, process) in processes {
             if process.flags & flag::EXITED == 0 || process.sockets != 0 || !key.is_known() {
@@ -345,6 +349,11 @@ impl Trace {
             }
         }
         self.leaving = leaving;
+        let folded = self.ended.fold(|key| self.told.contains_key(key));
+        if folded.is_empty() {
+            return Ok(());
+        }
+        sink.sums(&self.sums(folded)).map_err(Into::into)
     }
 
     /// Tells the processes' sums that have changed since the last time, and the hooks' rows.
@@ -362,12 +371,15 @@ impl Trace {
                 changed.push(self.ended.with(key, row));
             }
         }
-        let sums = Sums {
+        sink.sums(&self.sums(changed)).map_err(Into::into)
+    }
+
+    fn sums(&self, processes: Vec<ProcessRow>) -> Sums {
+        Sums {
             ts: self.names.epoch.time(clock::now()),
-            processes: changed,
+            processes,
             hooks: self.rows.clone(),
-        };
-        sink.sums(&sums).map_err(Into::into)
+        }
     }
 
     /// Shows what is left, and returns the last line. Detaching, when the trace is dropped, takes the

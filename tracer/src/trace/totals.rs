@@ -2,49 +2,134 @@
 //!
 //! They come from the kernel's map alone, so a lost record changes none of them.
 
-use std::{cmp::Reverse, collections::HashMap, rc::Rc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+};
 
 use tracer_common::process::{ProcessKey, Totals};
 
 use super::frame::ProcessRow;
 use crate::identity::Identity;
 
-/// Processes that ended and had trouble; beyond that many they are added up in one row.
-const ENDED_KEPT: usize = 65_536;
+/// Ended processes that are told apart; when there are more, some are told together, by program. A server
+/// that forks for each connection has as many in seconds.
+const KEPT: usize = 4_096;
+/// Programs whose ended processes are told together; those of all others are in one more row.
+const PROGRAMS: usize = 256;
 
-/// Totals of ended processes, and what was told of all.
-#[derive(Debug, Default)]
+/// Totals of ended processes.
+#[derive(Debug)]
 pub(super) struct Ended {
-    rows: HashMap<ProcessKey, ProcessRow>,
-    /// Those beyond [`ENDED_KEPT`].
-    others: Totals,
+    kept: usize,
+    /// Those that are told apart, and which of all ended processes each is.
+    rows: HashMap<ProcessKey, (u64, ProcessRow)>,
+    count: u64,
+    /// Those that are told together.
+    programs: Vec<ProcessRow>,
+}
+
+impl Default for Ended {
+    fn default() -> Self {
+        Self::keeping(KEPT)
+    }
 }
 
 impl Ended {
+    fn keeping(kept: usize) -> Self {
+        Self {
+            kept,
+            rows: HashMap::new(),
+            count: 0,
+            programs: Vec::new(),
+        }
+    }
+
     /// Keeps the totals of a process that the kernel's map is about to forget.
     pub(super) fn retire(&mut self, key: ProcessKey, who: &Rc<Identity>, totals: &Totals) {
         if *totals == Totals::default() {
             return;
         }
-        if self.rows.len() < ENDED_KEPT || self.rows.contains_key(&key) {
-            let row = self.rows.entry(key).or_insert_with(|| ProcessRow {
+        self.count += 1;
+        let (_, row) = self.rows.entry(key).or_insert_with(|| {
+            let row = ProcessRow {
                 who: Some(Rc::clone(who)),
                 sockets: 0,
                 totals: Totals::default(),
-            });
-            add(&mut row.totals, totals);
-        } else {
-            add(&mut self.others, totals);
+            };
+            (self.count, row)
+        });
+        row.totals.add(totals);
+    }
+
+    /// When too many are told apart, adds those with the least trouble, of equals those that ended first, to
+    /// their programs. Returns the rows that have changed: theirs, which have nothing any more, and those of
+    /// the programs. One that the kernel's map has again (`is_live`) stays.
+    pub(super) fn fold(&mut self, is_live: impl Fn(&ProcessKey) -> bool) -> Vec<ProcessRow> {
+        if self.rows.len() <= self.kept {
+            return Vec::new();
         }
+        let many = self.rows.len() - self.kept + self.kept / 8;
+        let mut calmest: Vec<_> = self
+            .rows
+            .iter()
+            .filter(|(key, _)| !is_live(key))
+            .map(|(key, (place, row))| (row.totals.trouble(), *place, *key))
+            .collect();
+        calmest.sort_unstable();
+        calmest.truncate(many);
+        let (mut changed, mut programs) = (Vec::new(), BTreeSet::new());
+        for (_, _, key) in calmest {
+            let Some((_, row)) = self.rows.remove(&key) else {
+                continue;
+            };
+            let Some(who) = &row.who else { continue };
+            let place = self.program(who);
+            if let Some(program) = self.programs.get_mut(place) {
+                program.totals.add(&row.totals);
+            }
+            programs.insert(place);
+            changed.push(ProcessRow {
+                totals: Totals::default(),
+                ..row
+            });
+        }
+        changed.extend(
+            programs
+                .iter()
+                .filter_map(|at| self.programs.get(*at).cloned()),
+        );
+        changed
+    }
+
+    /// Where the row of a process's program is.
+    fn program(&mut self, who: &Identity) -> usize {
+        let mut rows = self.programs.iter();
+        let known = rows.position(|row| row.who.as_ref().is_some_and(|past| past.is_past_of(who)));
+        known.unwrap_or_else(|| {
+            let place = self.programs.len().min(PROGRAMS);
+            if place == self.programs.len() {
+                let number = place as u64 + 1;
+                let past = if place == PROGRAMS {
+                    Identity::past_of_others(number)
+                } else {
+                    who.past(number)
+                };
+                self.programs.push(ProcessRow {
+                    who: Some(Rc::new(past)),
+                    sockets: 0,
+                    totals: Totals::default(),
+                });
+            }
+            place
+        })
     }
 
     /// What a process's row comes to, with what the kernel's map has of it now.
     pub(super) fn with(&self, key: &ProcessKey, mut row: ProcessRow) -> ProcessRow {
-        if let Some(before) = self.rows.get(key) {
-            add(&mut row.totals, &before.totals);
-        }
-        if !key.is_known() {
-            add(&mut row.totals, &self.others);
+        if let Some((_, before)) = self.rows.get(key) {
+            row.totals.add(&before.totals);
         }
         row
     }
@@ -52,44 +137,26 @@ impl Ended {
     /// All processes with anything to tell, the most troubled first: those that were retired and those
     /// in the kernel's map now.
     pub(super) fn all(&self, live: Vec<(ProcessKey, ProcessRow)>) -> Vec<ProcessRow> {
-        let mut rows = self.rows.clone();
-        let mut is_unknown_told = false;
+        let ended = self.rows.iter();
+        let mut rows: HashMap<ProcessKey, ProcessRow> =
+            ended.map(|(key, (_, row))| (*key, row.clone())).collect();
         for (key, row) in live {
-            is_unknown_told |= !key.is_known();
             rows.insert(key, self.with(&key, row));
         }
-        if !is_unknown_told {
-            let row = ProcessRow {
-                who: None,
-                sockets: 0,
-                totals: self.others,
-            };
-            rows.insert(ProcessKey::UNKNOWN, row);
-        }
-        let mut rows: Vec<(ProcessKey, ProcessRow)> = rows
-            .into_iter()
-            .filter(|(_, row)| row.totals != Totals::default())
+        let mut rows: Vec<ProcessRow> = rows
+            .into_values()
+            .chain(self.programs.iter().cloned())
+            .filter(|row| row.totals != Totals::default())
             .collect();
-        rows.sort_by_key(|(key, row)| {
+        rows.sort_by_cached_key(|row| {
             (
                 Reverse(row.totals.trouble()),
                 Reverse(row.totals.connections),
-                *key,
+                row.who.as_ref().map(|who| who.id()),
             )
         });
-        rows.into_iter().map(|(_, row)| row).collect()
+        rows
     }
-}
-
-const fn add(sum: &mut Totals, more: &Totals) {
-    sum.connections += more.connections;
-    sum.connect_failed += more.connect_failed;
-    sum.retransmit_segs += more.retransmit_segs;
-    sum.resets_sent += more.resets_sent;
-    sum.resets_received += more.resets_received;
-    sum.time_wait_overflow += more.time_wait_overflow;
-    sum.fd_exhausted += more.fd_exhausted;
-    sum.lost += more.lost;
 }
 
 #[cfg(test)]
@@ -97,8 +164,16 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
+    use tracer_common::{conn::OwnerSource, record::Cause};
 
     use super::*;
+    use crate::{
+        aggregate::{Aggregate, Flow},
+        event::{Detail, Ends, Event},
+        sink::Sink as _,
+        time::Time,
+        trace::frame::Sums,
+    };
 
     fn key(tgid: u32) -> ProcessKey {
         ProcessKey {
@@ -134,7 +209,7 @@ mod tests {
             let mut kernel: BTreeMap<u32, Totals> = BTreeMap::new();
             let mut expected: BTreeMap<u32, u64> = BTreeMap::new();
             for (tgid, segs, is_retired) in steps {
-                add(kernel.entry(tgid).or_default(), &totals(segs));
+                kernel.entry(tgid).or_default().add(&totals(segs));
                 *expected.entry(tgid).or_default() += segs;
                 if is_retired && let Some(sum) = kernel.remove(&tgid) {
                     ended.retire(key(tgid), &named(tgid), &sum);
@@ -154,6 +229,115 @@ mod tests {
                 .collect();
             prop_assert_eq!(told, expected);
         }
+    }
+
+    /// A process of one of three programs.
+    fn of_program(tgid: u32) -> Rc<Identity> {
+        Rc::new(Identity {
+            pid: tgid,
+            start: Time(1_000 + u64::from(tgid)),
+            comm: format!("program {}", tgid % 3),
+            ..Identity::default()
+        })
+    }
+
+    fn retransmit(ts: u64, who: &Rc<Identity>, segs: u32) -> Event {
+        let end = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        Event {
+            owner: Some(Rc::clone(who)),
+            owner_source: OwnerSource::Connect,
+            ends: Some(Ends {
+                local: end(40_000),
+                remote: Some(end(80)),
+            }),
+            ..Event::nobody(
+                Time(ts * 1_000_000_000),
+                None,
+                Detail::Retransmit {
+                    cause: Cause::Rto,
+                    segs,
+                    seq: 1,
+                    backoff: 0,
+                    rto_us: None,
+                    srtt_us: None,
+                    unacked_bytes: 0,
+                    notsent_bytes: 0,
+                    err: 0,
+                },
+            )
+        }
+    }
+
+    /// Segments of all processes: by the kernel's totals, and by events.
+    fn segs(aggregate: &Aggregate) -> (u64, u64) {
+        let processes = || aggregate.processes.values();
+        let flows = processes().flat_map(|process| process.flows.values());
+        (
+            processes().map(|one| one.totals.retransmit_segs).sum(),
+            flows.map(Flow::segs).sum(),
+        )
+    }
+
+    proptest! {
+        /// However many processes end, and also when one comes again that was told together with others: what
+        /// a sink adds up is at each moment what the kernel counted, and what it keeps has a bound.
+        #[test]
+        fn processes_that_are_told_together_count_once(
+            steps in proptest::collection::vec((1u32..60, 1u32..9, any::<bool>()), 0..300),
+        ) {
+            const KEPT: usize = 8;
+            let mut ended = Ended::keeping(KEPT);
+            let mut aggregate = Aggregate::default();
+            let mut kernel: BTreeMap<u32, Totals> = BTreeMap::new();
+            let mut expected = 0;
+            let sums = |ts, processes| Sums { ts: Time(ts), processes, hooks: Vec::new() };
+            for (ts, (tgid, segs_sent, is_retired)) in (1..).zip(steps) {
+                let who = of_program(tgid);
+                expected += u64::from(segs_sent);
+                aggregate.event(&retransmit(ts, &who, segs_sent)).unwrap();
+                let now = kernel.entry(tgid).or_default();
+                now.add(&totals(segs_sent.into()));
+                let row = ProcessRow { who: Some(Rc::clone(&who)), sockets: 1, totals: *now };
+                let row = ended.with(&key(tgid), row);
+                aggregate.sums(&sums(ts, vec![row])).unwrap();
+                if is_retired && let Some(sum) = kernel.remove(&tgid) {
+                    ended.retire(key(tgid), &who, &sum);
+                }
+                let folded = ended.fold(|key| kernel.contains_key(&key.tgid));
+                aggregate.sums(&sums(ts, folded)).unwrap();
+                prop_assert_eq!(segs(&aggregate), (expected, expected));
+                let most = kernel.len() + KEPT + 3;
+                prop_assert!(aggregate.processes.len() <= most, "{} of {most}", aggregate.processes.len());
+            }
+            let live: Vec<_> = kernel
+                .into_iter()
+                .map(|(tgid, totals)| {
+                    let who = Some(of_program(tgid));
+                    (key(tgid), ProcessRow { who, sockets: 0, totals })
+                })
+                .collect();
+            aggregate.sums(&sums(1_000, ended.all(live))).unwrap();
+            prop_assert_eq!(segs(&aggregate), (expected, expected));
+        }
+    }
+
+    #[test]
+    fn more_programs_than_are_told_apart_share_a_row() {
+        let mut ended = Ended::keeping(0);
+        for tgid in 1..=1_000 {
+            let who = Identity {
+                comm: format!("worker {tgid}"),
+                ..(*named(tgid)).clone()
+            };
+            ended.retire(key(tgid), &Rc::new(who), &totals(1));
+            ended.fold(|_| false);
+        }
+        let rows = ended.all(Vec::new());
+        assert_eq!(rows.len(), PROGRAMS + 1);
+        let others = rows.first().and_then(|row| row.who.as_ref()).unwrap();
+        assert!(others.is_past_of_others());
+        let sum: u64 = rows.iter().map(|row| row.totals.retransmit_segs).sum();
+        assert_eq!(sum, 1_000);
     }
 
     #[test]

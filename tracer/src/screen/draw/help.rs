@@ -38,14 +38,18 @@ const WORDS: &[(&str, &str)] = &[
     ("NEW", "connections opened, a second"),
     ("FAIL", "connects that failed, a second"),
     (
-        "RTX RTX%",
-        "segments sent again, a second; its share of all those",
+        "RTX ALL%",
+        "segments sent again, a second; part of all sent again so far",
     ),
     (
         "RST TWO",
         "resets, sockets that found the time-wait table full",
     ),
     ("FDS FOR", "descriptors used of the limit; since when"),
+    (
+        "since boot",
+        "RetransSegs also in % of all segments that were sent",
+    ),
 ];
 
 pub(super) fn lines(state: &State, theme: &Theme) -> Vec<Line<'static>> {

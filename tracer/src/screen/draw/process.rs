@@ -28,7 +28,7 @@ const fn stream_height(height: u16) -> u16 {
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, pid: Pid, theme: &Theme) {
     let who = state.described(pid);
     let title = match &who {
-        Some(who) => format!("{}[{}]", state::name(who), pid.pid),
+        Some(who) => format!("{}[{pid}]", state::name(who)),
         None if pid.pid == 0 => "(owner unknown)".to_owned(),
         None => format!("[{}]", pid.pid),
     };

@@ -93,7 +93,7 @@ fn columns(width: usize, state: &State) -> Vec<Column> {
     ));
     columns.push(Column {
         by: None,
-        ..number(("SHARE", "RTX%"), 4, By::Retransmits, |row, _, _, theme| {
+        ..number(("OF ALL", "ALL%"), 4, By::Retransmits, |row, _, _, theme| {
             let share = row.share.map_or_else(String::new, percent);
             (share, theme.kind("retransmit"))
         })

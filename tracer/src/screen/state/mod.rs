@@ -5,33 +5,35 @@ mod conditions;
 mod connections;
 mod filter;
 mod key;
+mod player;
 mod recent;
+mod row;
 mod rows;
 mod stream;
+mod take;
 mod view;
 
-use std::{io, path::PathBuf, rc::Rc};
+use std::{path::PathBuf, rc::Rc};
 
 pub use self::{
     conditions::{Conditions, Gauge, Queue, Stuck},
     connections::{Conn, connections},
     filter::Filter,
     key::{Grouping, Key, Listening, Peer, Port, name, place},
+    player::{Player, Speed},
     recent::{MINUTE, Rates, Recent, Recents, Tally},
-    rows::Row,
+    row::Row,
     stream::Stream,
     view::{Column, Focus, Kinds, Overlay, Page, Sort, View},
 };
 use crate::{
-    aggregate::{Aggregate, FlowKey, Process},
+    aggregate::Aggregate,
     diagnose::Finding,
-    event::{Detail, Event},
-    fact::{self, Fact, Subject},
+    event::Event,
+    fact::{self, Subject},
     identity::{Identity, Pid},
     kernel::ladder::LADDER,
-    sink::Sink,
     time::Time,
-    trace::frame::{End, Start, Sums},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -68,53 +70,6 @@ pub struct State {
     second: Option<u64>,
     is_stale: bool,
     has_news: bool,
-}
-
-/// How a recorded trace is played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Player {
-    /// The trace's first instant.
-    pub first: Time,
-    /// Its last instant.
-    pub last: Time,
-    /// How fast.
-    pub speed: Speed,
-    /// Whether time stands.
-    pub is_paused: bool,
-}
-
-/// How fast a recorded trace is played.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Speed {
-    /// As it was.
-    #[default]
-    Real,
-    /// Ten times as fast.
-    Ten,
-    /// As fast as it can be read.
-    Max,
-}
-
-impl Speed {
-    /// The next one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        match self {
-            Self::Real => Self::Ten,
-            Self::Ten => Self::Max,
-            Self::Max => Self::Real,
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Real => "1x",
-            Self::Ten => "10x",
-            Self::Max => "max",
-        }
-    }
 }
 
 impl State {
@@ -300,121 +255,5 @@ impl State {
             ..Self::default()
         };
         self.touch();
-    }
-
-    /// The second that an event is counted in: the one whose sums will have it.
-    fn second_of(&self, ts: Time) -> u64 {
-        ts.since(self.started()) / SECOND + 1
-    }
-}
-
-/// What an event adds.
-fn tally(event: &Event) -> Tally {
-    let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    let mut tally = Tally {
-        events: 1,
-        ..Tally::default()
-    };
-    match event.detail {
-        Detail::ConnectFailed { .. } => tally.failed = 1,
-        Detail::Retransmit { segs, .. } => tally.segs = segs,
-        Detail::Reset { .. } => tally.resets = 1,
-        Detail::TimeWaitOverflow { count, .. } => tally.overflows = clamp(count),
-        Detail::FdExhausted { count, .. } => tally.descriptors = clamp(count),
-        Detail::Connection { .. } => tally.opened = 1,
-        Detail::State { .. } | Detail::Lost { .. } => {}
-    }
-    tally
-}
-
-/// What happened to a process since its last sums, as the kernel counted. Connections opened are those
-/// that ended and those that are open now and were not before.
-fn growth(before: &Process, sockets_before: u64, row: &crate::trace::frame::ProcessRow) -> Tally {
-    let grown =
-        |now: u64, before: u64| u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
-    let (now, then) = (&row.totals, &before.totals);
-    Tally {
-        events: 0,
-        opened: grown(
-            row.sockets + now.connections,
-            sockets_before + then.connections,
-        ),
-        failed: grown(now.connect_failed, then.connect_failed),
-        segs: grown(now.retransmit_segs, then.retransmit_segs),
-        resets: grown(
-            now.resets_sent + now.resets_received,
-            then.resets_sent + then.resets_received,
-        ),
-        overflows: grown(now.time_wait_overflow, then.time_wait_overflow),
-        descriptors: grown(now.fd_exhausted, then.fd_exhausted),
-    }
-}
-
-impl Sink for State {
-    fn start(&mut self, start: &Start) -> io::Result<()> {
-        self.touch();
-        self.aggregate.start(start)
-    }
-
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.has_news = true;
-        self.aggregate.event(event)?;
-        self.stream.push(event);
-        let tally = tally(event);
-        let second = self.second_of(event.ts);
-        self.all.add(second, &tally);
-        // Plain connections are most of a busy stream, and tell nothing of peers that counts here.
-        if tally.trouble() > 0
-            && let Some(flow) = FlowKey::of(event)
-        {
-            let is_owned = event.owner.is_some();
-            self.peers
-                .add(self.listening.peer(&flow, is_owned), second, &tally);
-            if let Some(port) = self.listening.port(&flow, is_owned) {
-                self.ports.add(port, second, &tally);
-            }
-        }
-        Ok(())
-    }
-
-    fn fact(&mut self, fact: &Fact) -> io::Result<()> {
-        if let Subject::Listener { netns, local } = fact.subject {
-            self.listening.add(Port {
-                netns,
-                port: local.port(),
-            });
-        }
-        self.touch();
-        self.aggregate.fact(fact)
-    }
-
-    fn sums(&mut self, sums: &Sums) -> io::Result<()> {
-        let first = self.second.is_none();
-        let before = self.second();
-        let now = ((sums.ts.since(self.started()) + SECOND / 2) / SECOND).max(before);
-        self.second = Some(now);
-        let nothing = Process::default();
-        for row in &sums.processes {
-            let pid = row.who.as_ref().map(|who| who.id()).unwrap_or_default();
-            let process = self.aggregate.process(pid).unwrap_or(&nothing);
-            // Sockets that were there before the trace were not opened in it.
-            let sockets = if first { row.sockets } else { process.sockets };
-            let grown = growth(process, sockets, row);
-            self.processes.spread(pid, before, now, &grown);
-        }
-        self.processes.prune(now);
-        self.peers.prune(now);
-        self.ports.prune(now);
-        self.touch();
-        self.aggregate.sums(sums)
-    }
-
-    fn end(&mut self, end: &End) -> io::Result<()> {
-        self.touch();
-        self.aggregate.end(end)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

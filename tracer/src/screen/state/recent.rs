@@ -213,7 +213,7 @@ impl<K> Default for Recents<K> {
     }
 }
 
-impl<K: Eq + Hash> Recents<K> {
+impl<K: Clone + Eq + Hash> Recents<K> {
     /// Adds what happened to a subject in a second.
     pub fn add(&mut self, key: K, second: u64, more: &Tally) {
         if *more == Tally::default() {
@@ -225,11 +225,17 @@ impl<K: Eq + Hash> Recents<K> {
         self.known.entry(key).or_default().add(second, more);
     }
 
+    /// Adds a subject's last minute to another's.
+    pub fn merge(&mut self, key: &K, to: K) {
+        if let Some(recent) = self.known.remove(key) {
+            for (second, tally) in recent.seconds {
+                self.add(to.clone(), second, &tally);
+            }
+        }
+    }
+
     /// Adds what happened to a subject after one second and up to another, spread over them.
-    pub fn spread(&mut self, key: K, after: u64, until: u64, more: &Tally)
-    where
-        K: Clone,
-    {
+    pub fn spread(&mut self, key: K, after: u64, until: u64, more: &Tally) {
         let seconds = u32::try_from(until.saturating_sub(after).clamp(1, MINUTE)).unwrap_or(1);
         for index in 0..seconds {
             let second = until - u64::from(index).min(until);

@@ -1,6 +1,6 @@
 //! The table: processes, or groups of them, ranked.
 
-use std::{net::IpAddr, rc::Rc};
+use std::net::IpAddr;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_common::process::Totals;
@@ -9,206 +9,16 @@ use super::{
     State,
     conditions::Gauge,
     key::{self, Grouping, Key},
-    recent::{MINUTE, Rates, Recent, Tally},
+    row::Row,
     view::{Column, Sort},
 };
 use crate::{
-    aggregate::{Flow, FlowKey, Process},
+    aggregate::{FlowKey, Process},
     identity::{Identity, Pid},
-    time::Time,
 };
 
 /// A process without sockets and without trouble is shown from this share of its descriptors on.
 const HALF: f64 = 0.5;
-
-/// A row of the table.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// What it is about.
-    pub key: Key,
-    /// Its process, or one of them.
-    pub who: Option<Rc<Identity>>,
-    /// Processes in it.
-    pub members: usize,
-    /// Programs in it, one of them in `who`.
-    pub programs: usize,
-    /// Open sockets; `None` where they are not told apart.
-    pub open: Option<u64>,
-    /// Per second, lately.
-    pub rates: Rates,
-    /// The last minute's sum.
-    pub minute: Tally,
-    /// Trouble in each second of the last minute, if there was any.
-    pub trouble: Option<Box<[u64; MINUTE as usize]>>,
-    /// When the present trouble began.
-    pub since: Option<Time>,
-    /// What happened over the whole trace.
-    pub totals: Totals,
-    /// Its share of all segments sent again.
-    pub share: Option<f64>,
-    /// Descriptors used of the limit (of the fullest process); of listeners the queue of the backlog.
-    pub gauge: Option<Gauge>,
-}
-
-impl Row {
-    fn new(key: Key) -> Self {
-        Self {
-            key,
-            who: None,
-            members: 0,
-            programs: 0,
-            open: None,
-            rates: Rates::default(),
-            minute: Tally::default(),
-            trouble: None,
-            since: None,
-            totals: Totals::default(),
-            share: None,
-            gauge: None,
-        }
-    }
-
-    /// What it is called.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match &self.key {
-            Key::Process(pid) => match &self.who {
-                Some(who) => format!("{}[{}]", key::name(who), who.pid),
-                None if pid.pid == 0 => "(owner unknown)".to_owned(),
-                None => format!("[{}]", pid.pid),
-            },
-            Key::Program(name) | Key::Container(name) => name.clone(),
-            Key::Peer(peer) => peer.to_string(),
-            Key::Listener(port) => format!(":{}", port.port),
-        }
-    }
-
-    /// Whose it is: the processes of a group, the unit or container of a process.
-    #[must_use]
-    pub fn note(&self) -> String {
-        let who = self.who.as_deref();
-        match &self.key {
-            Key::Process(_) => who
-                .and_then(|who| key::place(&who.place))
-                .unwrap_or_default(),
-            Key::Program(_) => self.members.to_string(),
-            _ => match (self.members, self.programs, who) {
-                (0, ..) => String::new(),
-                (1, _, Some(who)) => format!("{}[{}]", key::name(who), who.pid),
-                (members, 1, Some(who)) => format!("{members} x {}", key::name(who)),
-                (1, ..) => "(owner unknown)".to_owned(),
-                (members, ..) => format!("{members} processes"),
-            },
-        }
-    }
-
-    /// How bad it is. What fails a request (no descriptor, no connection) comes before what TCP mends by
-    /// itself, however often that happens; within a kind the number decides. A process that is about to run
-    /// out of descriptors counts before it has.
-    fn score(&self) -> f64 {
-        let minute = &self.minute;
-        let weighed: f64 = [
-            (minute.descriptors, 10.0),
-            (minute.failed, 8.0),
-            (minute.segs, 4.0),
-            (minute.resets, 2.0),
-            (minute.overflows, 1.0),
-        ]
-        .into_iter()
-        .map(|(count, weight)| f64::from(count).ln_1p() * weight)
-        .sum();
-        let is_full = self.gauge.is_some_and(Gauge::is_nearly_full);
-        weighed + if is_full { 20.0 } else { 0.0 }
-    }
-
-    fn add_recent(&mut self, recent: &Recent, state: &State) {
-        let now = state.second();
-        let more = recent.rates(now);
-        let rates = &mut self.rates;
-        rates.events += more.events;
-        rates.opened += more.opened;
-        rates.failed += more.failed;
-        rates.segs += more.segs;
-        rates.resets += more.resets;
-        rates.overflows += more.overflows;
-        rates.descriptors += more.descriptors;
-        let sum = recent.sum(now, MINUTE);
-        self.minute.add(&sum);
-        if sum.trouble() > 0 {
-            let minute = recent.minute(now, Tally::trouble);
-            let trouble = self
-                .trouble
-                .get_or_insert_with(|| Box::new([0; MINUTE as usize]));
-            for (to, from) in trouble.iter_mut().zip(minute) {
-                *to += from;
-            }
-        }
-        if let Some(began) = recent.began() {
-            let began = state.time_of(began);
-            self.since = Some(self.since.map_or(began, |since| since.min(began)));
-        }
-    }
-
-    fn add_member(&mut self, who: Option<&Rc<Identity>>) {
-        self.members += 1;
-        let is_another = match (&self.who, who) {
-            (None, _) => true,
-            (Some(known), Some(who)) => known.comm != who.comm,
-            (Some(_), None) => true,
-        };
-        if is_another {
-            self.programs += 1;
-        }
-        if self.who.is_none() {
-            self.who = who.cloned();
-        }
-    }
-
-    fn add_process(&mut self, pid: Pid, process: &Process, state: &State) {
-        self.add_member(process.who.as_ref());
-        self.open = Some(self.open.unwrap_or(0) + process.sockets);
-        add_totals(&mut self.totals, &process.totals);
-        self.add_gauge(state.conditions.descriptors.get(&pid).copied());
-        if let Some(recent) = state.recent_of(pid) {
-            self.add_recent(recent, state);
-        }
-    }
-
-    /// Of several the fullest.
-    fn add_gauge(&mut self, gauge: Option<Gauge>) {
-        if let Some(gauge) = gauge
-            && self.gauge.is_none_or(|known| known.share() < gauge.share())
-        {
-            self.gauge = Some(gauge);
-        }
-    }
-
-    fn add_flow(&mut self, flow: &Flow) {
-        add_totals(
-            &mut self.totals,
-            &Totals {
-                connections: flow.connections(),
-                connect_failed: flow.failed(),
-                retransmit_segs: flow.segs(),
-                resets_sent: flow.resets_sent,
-                resets_received: flow.resets_received,
-                time_wait_overflow: flow.overflows,
-                ..Totals::default()
-            },
-        );
-    }
-}
-
-fn add_totals(sum: &mut Totals, more: &Totals) {
-    sum.connections += more.connections;
-    sum.connect_failed += more.connect_failed;
-    sum.retransmit_segs += more.retransmit_segs;
-    sum.resets_sent += more.resets_sent;
-    sum.resets_received += more.resets_received;
-    sum.time_wait_overflow += more.time_wait_overflow;
-    sum.fd_exhausted += more.fd_exhausted;
-    sum.lost += more.lost;
-}
 
 /// The table as it is grouped, filtered and sorted.
 #[must_use]

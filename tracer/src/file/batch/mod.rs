@@ -1,6 +1,9 @@
 //! Rows on their way into the file: what an event, a fact or a sum puts into which column.
 
-use std::{collections::HashMap, io, net::SocketAddr, rc::Rc, sync::Arc};
+mod event;
+mod owner;
+
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
 
 use arrow_array::{
     RecordBatch,
@@ -8,20 +11,14 @@ use arrow_array::{
 };
 use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
 use rustc_hash::FxHashMap;
-use tracer_common::{
-    record::NO_TIME,
-    tcp::state::{
-        CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, LISTEN, SYN_RECV,
-        SYN_SENT, TIME_WAIT,
-    },
-};
 
+use self::owner::Owner;
 use super::{
-    column::{Column, Counts, Flags, Key, Names, Numbers, ROWS, Times},
-    table::{columns, us_in_state},
+    column::{Column, Counts, Flags, Names, Numbers, ROWS, Times},
+    table::columns,
 };
 use crate::{
-    event::{Detail, Ends, Event, UsInState},
+    event::Ends,
     fact::{Fact, Subject, Value},
     identity::Identity,
     kernel::counters::HookRow,
@@ -122,16 +119,6 @@ pub(crate) struct Batch {
     rows: usize,
     /// The owners so far, by where they stand in memory.
     owners: FxHashMap<*const Identity, Owner>,
-}
-
-/// An owner's texts. It is kept so that no other can take its place in memory.
-struct Owner {
-    who: Rc<Identity>,
-    comm: Key,
-    cmdline: Option<Key>,
-    cgroup: Option<Key>,
-    container: Option<(Key, Key, Option<Key>)>,
-    unit: Option<Key>,
 }
 
 impl Batch {
@@ -264,22 +251,6 @@ impl Batch {
         }
     }
 
-    pub(crate) fn event(&mut self, event: &Event) {
-        let row = self.row(event.detail.kind(), event.ts);
-        self.columns.conn_id.put_some(row, event.conn_id);
-        self.columns
-            .owner_source
-            .put(row, event.owner_source.name());
-        self.columns.netns.put_some(row, event.netns);
-        if let Some(who) = &event.owner {
-            self.owner(row, who);
-        }
-        if let Some(ends) = &event.ends {
-            self.ends(row, ends);
-        }
-        self.detail(row, &event.detail);
-    }
-
     fn local(&mut self, row: usize, local: SocketAddr) {
         let family = if local.is_ipv4() { "ipv4" } else { "ipv6" };
         self.columns.family.put(row, family);
@@ -294,175 +265,4 @@ impl Batch {
             self.columns.rport.put(row, remote.port());
         }
     }
-
-    fn owner(&mut self, row: usize, who: &Rc<Identity>) {
-        let columns = &mut self.columns;
-        let owner = self.owners.entry(Rc::as_ptr(who)).or_insert_with(|| Owner {
-            comm: columns.comm.key(&who.comm),
-            cmdline: who.cmdline().map(|cmdline| columns.cmdline.key(&cmdline)),
-            cgroup: who
-                .place
-                .path
-                .as_deref()
-                .map(|path| columns.cgroup.key(path)),
-            container: who.place.container.as_ref().map(|container| {
-                let pod_uid = container.pod_uid.as_deref();
-                (
-                    columns.container_runtime.key(&container.runtime),
-                    columns.container_id.key(&container.id),
-                    pod_uid.map(|pod_uid| columns.container_pod_uid.key(pod_uid)),
-                )
-            }),
-            unit: who.place.unit.as_deref().map(|unit| columns.unit.key(unit)),
-            who: Rc::clone(who),
-        });
-        columns.pid.put(row, owner.who.pid);
-        columns.pid_start.put(row, owner.who.start);
-        columns.uid.put_some(row, owner.who.uid);
-        columns.ppid.put(row, owner.who.ppid);
-        columns.comm.put_key(row, owner.comm);
-        if let Some(cmdline) = owner.cmdline {
-            columns.cmdline.put_key(row, cmdline);
-        }
-        if let Some(cgroup) = owner.cgroup {
-            columns.cgroup.put_key(row, cgroup);
-        }
-        if let Some((runtime, id, pod_uid)) = owner.container {
-            columns.container_runtime.put_key(row, runtime);
-            columns.container_id.put_key(row, id);
-            if let Some(pod_uid) = pod_uid {
-                columns.container_pod_uid.put_key(row, pod_uid);
-            }
-        }
-        if let Some(unit) = owner.unit {
-            columns.unit.put_key(row, unit);
-        }
-    }
-
-    fn detail(&mut self, row: usize, detail: &Detail) {
-        let columns = &mut self.columns;
-        match detail {
-            Detail::State {
-                old,
-                new,
-                in_old_us,
-            } => {
-                columns.old.put(row, old.name());
-                columns.new.put(row, new.name());
-                columns.in_old_us.put_some(row, *in_old_us);
-            }
-            Detail::Connection {
-                duration_us,
-                connect_us,
-                bytes_sent,
-                bytes_received,
-                segs_retrans,
-                srtt_us,
-                end,
-                errno,
-                role,
-                us_in_state,
-            } => {
-                columns.duration_us.put_some(row, *duration_us);
-                columns.connect_us.put_some(row, *connect_us);
-                columns.bytes_sent.put(row, *bytes_sent);
-                columns.bytes_received.put(row, *bytes_received);
-                columns.segs_retrans.put(row, *segs_retrans);
-                columns.srtt_us.put_some(row, *srtt_us);
-                columns.end.put(row, end.name());
-                if let Some(errno) = errno {
-                    columns.errno.put(row, &errno.to_string());
-                }
-                columns.role.put_some(row, role.map(|role| role.name()));
-                columns.us_in_state(row, us_in_state);
-            }
-            Detail::Retransmit {
-                cause,
-                segs,
-                seq,
-                backoff,
-                rto_us,
-                srtt_us,
-                unacked_bytes,
-                notsent_bytes,
-                err,
-            } => {
-                columns.cause.put(row, cause.name());
-                columns.segs.put(row, *segs);
-                columns.seq.put(row, *seq);
-                columns.backoff.put(row, *backoff);
-                columns.rto_us.put_some(row, *rto_us);
-                columns.srtt_us.put_some(row, *srtt_us);
-                columns.unacked_bytes.put(row, *unacked_bytes);
-                columns.notsent_bytes.put(row, *notsent_bytes);
-                columns.err.put(row, *err);
-            }
-            Detail::Reset { direction, reason } => {
-                columns.direction.put(row, direction.name());
-                columns.reason.put_some(row, reason.as_deref());
-            }
-            Detail::ConnectFailed {
-                errno,
-                syn_sent,
-                connect_us,
-            } => {
-                columns.errno.put(row, &errno.to_string());
-                columns.syn_sent.put(row, *syn_sent);
-                columns.connect_us.put_some(row, *connect_us);
-            }
-            Detail::TimeWaitOverflow {
-                tw_count,
-                tw_max,
-                inferred,
-                count,
-            } => {
-                columns.tw_count.put_some(row, *tw_count);
-                columns.tw_max.put_some(row, *tw_max);
-                columns.inferred.put(row, *inferred);
-                columns.count.put(row, *count);
-            }
-            Detail::FdExhausted {
-                errno,
-                syscall,
-                count,
-                open_fds,
-                limit_soft,
-                limit_hard,
-            } => {
-                columns.errno.put(row, &errno.to_string());
-                if let Some(syscall) = syscall {
-                    columns.syscall.put(row, &syscall.to_string());
-                }
-                columns.count.put(row, *count);
-                columns.open_fds.put_some(row, *open_fds);
-                columns.limit_soft.put_some(row, *limit_soft);
-                columns.limit_hard.put_some(row, *limit_hard);
-            }
-            Detail::Lost {
-                hook,
-                reason,
-                count,
-            } => {
-                columns.hook.put(row, hook.name());
-                columns.reason.put(row, reason.name());
-                columns.count.put(row, *count);
-            }
-        }
-    }
 }
-
-macro_rules! put_us_in_state {
-    ($($column:ident: $state:ident,)*) => {
-        impl Columns {
-            fn us_in_state(&mut self, row: usize, us: &UsInState) {
-                $(
-                    let us_in = us.0[$state as usize];
-                    if us_in != NO_TIME {
-                        self.$column.put(row, us_in);
-                    }
-                )*
-            }
-        }
-    };
-}
-us_in_state!(put_us_in_state);

@@ -1,12 +1,14 @@
 //! A batch's rows become events, facts and sums again.
 
+mod meaning;
+mod owner;
+
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
     rc::Rc,
 };
 
-use rustc_hash::FxHashMap;
 use tracer_common::{
     conn::OwnerSource,
     hook::Hook,
@@ -15,100 +17,23 @@ use tracer_common::{
     tcp::state,
 };
 
+pub(super) use self::meaning::Kind;
+use self::{
+    meaning::{Meanings, named},
+    owner::Owners,
+};
 use super::{
-    decode::{Names, Result, Table},
+    decode::{Numbers, Result, Table},
     table::us_in_state,
 };
 use crate::{
     event::{Detail, Direction, Ends, Errno, Event, LostReason, Role, State, Syscall, UsInState},
     fact::{Fact, Subject, Value},
-    identity::{
-        Identity, Pid,
-        cgroup::{Container, Place},
-    },
+    identity::Pid,
     kernel::counters::{HookRow, Lost},
     time::Time,
     trace::frame::ProcessRow,
 };
-
-/// A kind of row.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Start,
-    Filter,
-    Attached,
-    State,
-    Connection,
-    Retransmit,
-    Reset,
-    ConnectFailed,
-    TimeWaitOverflow,
-    FdExhausted,
-    Lost,
-    Fact,
-    Process,
-    Hook,
-    End,
-    /// Of a later version: passed over.
-    Unknown,
-}
-
-impl Kind {
-    fn of(name: &str) -> Self {
-        match name {
-            "start" => Self::Start,
-            "filter" => Self::Filter,
-            "attached" => Self::Attached,
-            "state" => Self::State,
-            "connection" => Self::Connection,
-            "retransmit" => Self::Retransmit,
-            "reset" => Self::Reset,
-            "connect_failed" => Self::ConnectFailed,
-            "time_wait_overflow" => Self::TimeWaitOverflow,
-            "fd_exhausted" => Self::FdExhausted,
-            "lost" => Self::Lost,
-            "fact" => Self::Fact,
-            "process" => Self::Process,
-            "hook" => Self::Hook,
-            "end" => Self::End,
-            _ => Self::Unknown,
-        }
-    }
-}
-
-/// What the texts of a column mean, by their keys in the present batch.
-struct Meanings<T>(Vec<Option<T>>);
-
-impl<T> Default for Meanings<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T: Clone> Meanings<T> {
-    fn learn(&mut self, column: &Names, meaning: impl Fn(&str) -> Option<T>) {
-        self.0.clear();
-        self.0
-            .extend(column.texts().iter().map(|text| meaning(text)));
-    }
-
-    #[inline]
-    fn get(&self, column: &Names, row: usize) -> Option<T> {
-        self.0.get(column.key(row)?)?.clone()
-    }
-}
-
-/// What names an owner within a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct OwnerKey {
-    pid: u32,
-    start: u64,
-    uid: Option<u32>,
-    ppid: u32,
-    comm: Option<usize>,
-    cmdline: Option<usize>,
-    cgroup: Option<usize>,
-}
 
 /// Turns rows into what was recorded.
 #[derive(Default)]
@@ -128,15 +53,8 @@ pub(super) struct Rows {
     reasons: Meanings<Rc<str>>,
     syscalls: Meanings<Syscall>,
     hooks: Meanings<Hook>,
-    /// The owners of the present batch.
-    owners: FxHashMap<OwnerKey, Rc<Identity>>,
-    last: Option<(OwnerKey, Rc<Identity>)>,
-    /// All owners, so that one is the same from batch to batch.
-    known: FxHashMap<Pid, Vec<Rc<Identity>>>,
+    owners: Owners,
 }
-
-/// Owners that are kept though nothing refers to them.
-const KNOWN: usize = 1 << 16;
 
 impl Rows {
     /// A new batch is in the table.
@@ -172,12 +90,7 @@ impl Rows {
         self.hooks.learn(&table.hook, |text| {
             Hook::ALL.into_iter().find(|hook| hook.name() == text)
         });
-        self.owners.clear();
-        self.last = None;
-        if self.known.len() > KNOWN {
-            self.known
-                .retain(|_, same| same.iter().any(|who| Rc::strong_count(who) > 1));
-        }
+        self.owners.begin();
     }
 
     pub(super) fn kind(&self, row: usize) -> Result<Kind> {
@@ -194,7 +107,7 @@ impl Rows {
         Ok(Event {
             ts: self.ts(row)?,
             conn_id: self.table.conn_id.get(row).map(i64::cast_unsigned),
-            owner: self.owner(row),
+            owner: self.owners.of(&self.table, row),
             owner_source: self
                 .sources
                 .get(&self.table.owner_source, row)
@@ -220,72 +133,9 @@ impl Rows {
         })
     }
 
-    fn owner(&mut self, row: usize) -> Option<Rc<Identity>> {
-        let table = &self.table;
-        let key = OwnerKey {
-            pid: table.pid.get(row)?,
-            start: table.pid_start.get(row).unwrap_or_default(),
-            uid: table.uid.get(row),
-            ppid: table.ppid.get(row).unwrap_or_default(),
-            comm: table.comm.key(row),
-            cmdline: table.cmdline.key(row),
-            cgroup: table.cgroup.key(row),
-        };
-        if let Some((last, who)) = &self.last
-            && *last == key
-        {
-            return Some(Rc::clone(who));
-        }
-        let who = match self.owners.get(&key) {
-            Some(who) => Rc::clone(who),
-            None => {
-                let who = self.identity(row, &key);
-                self.owners.insert(key, Rc::clone(&who));
-                who
-            }
-        };
-        self.last = Some((key, Rc::clone(&who)));
-        Some(who)
-    }
-
-    /// The owner in a row, the same as in earlier batches if nothing of it has changed.
-    fn identity(&mut self, row: usize, key: &OwnerKey) -> Rc<Identity> {
-        let table = &self.table;
-        let text = |column: &Names| column.get(row).map(str::to_owned);
-        let runtime = text(&table.container_runtime);
-        let who = Identity {
-            pid: key.pid,
-            start: Time(key.start),
-            uid: key.uid,
-            ppid: key.ppid,
-            comm: text(&table.comm).unwrap_or_default(),
-            args: text(&table.cmdline).into_iter().collect(),
-            place: Place {
-                path: text(&table.cgroup),
-                container: runtime
-                    .zip(text(&table.container_id))
-                    .map(|(runtime, id)| Container {
-                        runtime: Cow::Owned(runtime),
-                        id,
-                        pod_uid: text(&table.container_pod_uid),
-                    }),
-                unit: text(&table.unit),
-            },
-        };
-        let same = self.known.entry(who.id()).or_default();
-        match same.iter().find(|known| ***known == who) {
-            Some(known) => Rc::clone(known),
-            None => {
-                let who = Rc::new(who);
-                same.push(Rc::clone(&who));
-                who
-            }
-        }
-    }
-
     fn detail(&self, row: usize, kind: Kind) -> Result<Detail> {
         let table = &self.table;
-        let count = |column: &super::decode::Numbers<i64>| column.get(row).map(i64::cast_unsigned);
+        let count = |column: &Numbers<i64>| column.get(row).map(i64::cast_unsigned);
         Ok(match kind {
             Kind::State => Detail::State {
                 old: self.old.get(&table.old, row).ok_or_else(|| lacks("old"))?,
@@ -398,10 +248,9 @@ impl Rows {
     }
 
     pub(super) fn process(&mut self, row: usize) -> ProcessRow {
-        let who = self.owner(row);
+        let who = self.owners.of(&self.table, row);
         let table = &self.table;
-        let count =
-            |column: &super::decode::Numbers<i64>| column.get(row).map_or(0, i64::cast_unsigned);
+        let count = |column: &Numbers<i64>| column.get(row).map_or(0, i64::cast_unsigned);
         ProcessRow {
             who,
             sockets: count(&table.sockets),
@@ -421,8 +270,7 @@ impl Rows {
     /// A hook's books; `None` for a hook of a later version.
     pub(super) fn hook(&self, row: usize) -> Option<HookRow> {
         let table = &self.table;
-        let count =
-            |column: &super::decode::Numbers<i64>| column.get(row).map_or(0, i64::cast_unsigned);
+        let count = |column: &Numbers<i64>| column.get(row).map_or(0, i64::cast_unsigned);
         Some(HookRow {
             hook: self.hooks.get(&table.hook, row)?,
             rung: table.rung.get(row).map(|rung| Cow::Owned(rung.to_owned())),
@@ -443,17 +291,6 @@ impl Rows {
 /// What a row of a known kind must have.
 fn lacks(column: &str) -> String {
     format!("a row has nothing to be understood in `{column}`")
-}
-
-/// One of an enumeration's values, by its name.
-fn named<T: Copy>(
-    from_byte: impl Fn(u8) -> Option<T>,
-    name: impl Fn(T) -> &'static str,
-    text: &str,
-) -> Option<T> {
-    (0..=u8::MAX)
-        .map_while(from_byte)
-        .find(|value| name(*value) == text)
 }
 
 macro_rules! get_us_in_state {

@@ -3,6 +3,8 @@
 //! The file's reader drives: what it reads waits here until its time has come, and meanwhile keys are
 //! answered and the screen is drawn. To go back in time the file is read again from its beginning.
 
+mod time;
+
 use std::{
     future,
     io::{self, ErrorKind},
@@ -17,6 +19,7 @@ use tokio::{
     time::sleep_until,
 };
 
+use self::time::{Clock, Span};
 use super::{
     front::{Front, Input},
     run::{Screen, Wish},
@@ -75,72 +78,12 @@ pub fn play(path: &Path, wanted: &Wanted, speed: Speed) -> Result<Completeness> 
     Ok(completeness)
 }
 
-/// A trace's first and last instant.
-#[derive(Debug, Default)]
-struct Span {
-    first: Option<Time>,
-    last: Time,
-}
-
-impl Span {
-    fn note(&mut self, ts: Time) -> io::Result<()> {
-        self.first = Some(self.first.map_or(ts, |first| first.min(ts)));
-        self.last = self.last.max(ts);
-        Ok(())
-    }
-}
-
-impl Sink for Span {
-    fn start(&mut self, start: &Start) -> io::Result<()> {
-        self.note(start.ts)
-    }
-
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.note(event.ts)
-    }
-
-    fn sums(&mut self, sums: &Sums) -> io::Result<()> {
-        self.note(sums.ts)
-    }
-
-    fn end(&mut self, end: &End) -> io::Result<()> {
-        self.note(end.ts)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Why the file is not read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BrokenOff {
     Quit,
     /// It is read again, up to [`Playing::target`].
     Back,
-}
-
-/// When things of a recorded trace come.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    /// An instant of the trace, and when that was here.
-    trace: Time,
-    here: Instant,
-}
-
-impl Clock {
-    /// When an instant of the trace comes; `None` while time stands.
-    fn due(&self, ts: Time, player: &Player) -> Option<Instant> {
-        if player.is_paused {
-            return None;
-        }
-        let ahead = match player.speed {
-            Speed::Real => ts.since(self.trace),
-            Speed::Ten => ts.since(self.trace) / 10,
-            Speed::Max => 0,
-        };
-        Some(self.here + Duration::from_nanos(ahead))
-    }
 }
 
 struct Playing {
@@ -380,34 +323,5 @@ impl Sink for Playing {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_runs_as_fast_as_was_asked_or_stands() {
-        let here = Instant::now();
-        let clock = Clock {
-            trace: Time(1_000_000_000),
-            here,
-        };
-        let mut player = Player {
-            first: Time(0),
-            last: Time(0),
-            speed: Speed::Real,
-            is_paused: false,
-        };
-        let ts = Time(6_000_000_000);
-        let seconds = |seconds| Some(here + Duration::from_secs_f64(seconds));
-        assert_eq!(clock.due(ts, &player), seconds(5.0));
-        player.speed = Speed::Ten;
-        assert_eq!(clock.due(ts, &player), seconds(0.5));
-        player.speed = Speed::Max;
-        assert_eq!(clock.due(ts, &player), seconds(0.0));
-        player.is_paused = true;
-        assert_eq!(clock.due(ts, &player), None);
     }
 }
