@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::who;
 use crate::{
     aggregate::Aggregate,
+    event::Ends,
     fact::{Known, Subject, name},
     identity::Pid,
 };
@@ -32,6 +33,19 @@ pub(super) fn of_namespace(aggregate: &Aggregate, wanted: u32) -> Vec<Listener<'
         .collect();
     listeners.sort_by_key(|listener| listener.local);
     listeners
+}
+
+/// Whether the other end of a connection is a listener of the same host whose queue was full: to the client the
+/// connection stands, and the listener drops what it sends until somebody accepts.
+pub(super) fn is_full_at_the_other_end(aggregate: &Aggregate, netns: u32, ends: &Ends) -> bool {
+    let Some(remote) = ends.remote.filter(|it| it.ip() == ends.local.ip()) else {
+        return false;
+    };
+    of_namespace(aggregate, netns).iter().any(|it| {
+        it.local.port() == remote.port()
+            && (it.local.ip().is_unspecified() || it.local.ip() == remote.ip())
+            && it.full().is_some()
+    })
 }
 
 /// The namespaces that facts tell something about.

@@ -8,7 +8,7 @@ use std::{
 use tracer_common::record::End;
 
 use super::{
-    About, Evidence, Finding, Rule, Severity, phrase,
+    About, Evidence, Finding, Rule, Severity, listener, phrase,
     stalled::{self, Stalled},
     who,
 };
@@ -30,7 +30,10 @@ impl Rule for PeerVanished {
         for one in stalled::all(aggregate) {
             // Any other end is an answer: a reset, an ICMP error.
             let is_silent = one.end.is_none_or(|(end, _)| end == End::TimedOut);
-            if is_silent && let Some(remote) = one.ends.remote {
+            if is_silent
+                && !listener::is_full_at_the_other_end(aggregate, one.netns, &one.ends)
+                && let Some(remote) = one.ends.remote
+            {
                 peers.entry((one.netns, remote.ip())).or_default().push(one);
             }
         }
@@ -195,6 +198,22 @@ mod tests {
         for (backoff, (at, rto)) in (0..).zip(seen).take(timeouts) {
             trace.retransmit(at, who, conn, Cause::Rto, 77, backoff, rto);
         }
+    }
+
+    #[test]
+    fn a_listener_of_the_same_host_whose_queue_is_full_has_not_vanished() {
+        let client = process("client", 812);
+        let here = (1, ends("127.0.0.1:40000", "127.0.0.1:6379"));
+        let mut trace = Synthetic::default();
+        vanish(&mut trace, &client, here, 5);
+        trace.until(7_000);
+        assert_eq!(trace.names(), ["peer-vanished"]);
+        let listener = Subject::Listener {
+            netns: NETNS,
+            local: "0.0.0.0:6379".parse().unwrap(),
+        };
+        trace.fact(7_000, listener, name::BACKLOG_FULL, 2);
+        assert!(trace.names().is_empty());
     }
 
     #[test]

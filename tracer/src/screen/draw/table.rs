@@ -93,10 +93,15 @@ fn columns(width: usize, state: &State) -> Vec<Column> {
     ));
     columns.push(Column {
         by: None,
-        ..number(("OF ALL", "ALL%"), 4, By::Retransmits, |row, _, _, theme| {
-            let share = row.share.map_or_else(String::new, percent);
-            (share, theme.kind("retransmit"))
-        })
+        ..number(
+            ("OF ALL", "ALL%"),
+            4,
+            By::Retransmits,
+            |row, _, _, theme| {
+                let share = row.share.map_or_else(String::new, percent);
+                (share, theme.kind("retransmit"))
+            },
+        )
     });
     columns.push(number(
         ("RESETS/S", "RST"),
