@@ -173,6 +173,10 @@ fn packets_that_were_dropped_before() {
         screen.contains("group by process, program")
     });
     tmux.keys(&["Escape"]);
+    // Else the two keys may be read as one with Alt.
+    tmux.wait_for("no help", |screen| {
+        !screen.contains("group by process, program")
+    });
 
     // The ticket is a file.
     tmux.keys(&["y"]);
