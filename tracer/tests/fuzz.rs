@@ -1,5 +1,10 @@
 //! A bounded run of the fuzz target (`fuzz/`): a recorded trace, damaged.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what the test itself prepares must be there"
+)]
+
 #[path = "../../fuzz/readers.rs"]
 mod readers;
 
