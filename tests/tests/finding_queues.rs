@@ -52,7 +52,10 @@ fn accept_queue_with_tcp_abort_on_overflow() {
         .filter(|(answer, _)| answer.contains("Connection reset by peer"))
         .map(|(_, count)| count)
         .sum();
-    assert_eq!(resets, Aborting::BACKLOG - 1, "{answers:?}");
+    // One finds room; two do where their segments are taken in at once on two processors.
+    let served = answers.get("b'PONG'").copied().unwrap_or(0);
+    assert!((1..=2).contains(&served), "{answers:?}");
+    assert_eq!(resets, Aborting::BACKLOG - served, "{answers:?}");
     assert_eq!(far.counter("TcpExtEmbryonicRsts"), resets);
     let overflows = far.counter("TcpExtListenOverflows") - before;
     let finding = the_only("accept-queue-overflow", &diagnosis.findings());
