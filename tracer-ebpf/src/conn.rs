@@ -115,9 +115,6 @@ pub(crate) fn forget(sk: u64) -> bool {
         let last = (*conn).state;
         if last != state::CLOSE && last != state::TIME_WAIT {
             account::unseen(Hook::State);
-            if last == state::LISTEN {
-                unlisten(&(*conn).tuple);
-            }
             count_out(conn);
         }
     }
@@ -125,7 +122,7 @@ pub(crate) fn forget(sk: u64) -> bool {
     true
 }
 
-/// Counts, for its owner, a connection that is over though nothing can be told of it, or a listener.
+/// Lets go of a listener, or counts, for its owner, a connection that is over though nothing can be told of it.
 ///
 /// # Safety
 ///
@@ -134,8 +131,11 @@ pub(crate) fn forget(sk: u64) -> bool {
 pub(crate) unsafe fn count_out(conn: *const Conn) {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let is_counted =
-            (*conn).state != state::LISTEN && filter::passes(&(*conn).owner, &(*conn).tuple);
+        let is_listener = (*conn).state == state::LISTEN;
+        if is_listener {
+            unlisten(&(*conn).tuple);
+        }
+        let is_counted = !is_listener && filter::passes(&(*conn).owner, &(*conn).tuple);
         process::let_go(&(*conn).owner, is_counted, is_held((*conn).owner_source));
     }
 }

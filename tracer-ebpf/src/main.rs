@@ -14,6 +14,7 @@
 
 mod account;
 mod calls;
+mod close;
 mod conn;
 mod emit;
 mod filter;

@@ -63,6 +63,17 @@ pub struct Descriptors {
     pub limit_hard: Option<u64>,
 }
 
+impl Descriptors {
+    /// Adds another's; what was read at the last of them stays.
+    fn merge(&mut self, more: Self) {
+        let (count, first) = (self.count + more.count, self.first.min(more.first));
+        if more.last > self.last {
+            *self = more;
+        }
+        (self.count, self.first) = (count, first);
+    }
+}
+
 /// Sockets that found the time-wait table full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overflow {
@@ -76,6 +87,28 @@ pub struct Overflow {
     pub tw_count: Option<u32>,
     /// `net.ipv4.tcp_max_tw_buckets` then.
     pub tw_max: Option<u32>,
+}
+
+impl Overflow {
+    /// Adds another's; what was read at the last of them stays.
+    fn merge(&mut self, more: Self) {
+        let (count, first) = (self.count + more.count, self.first.min(more.first));
+        if more.last > self.last {
+            *self = more;
+        }
+        (self.count, self.first) = (count, first);
+    }
+}
+
+fn merge_all<K: Ord, V>(to: &mut BTreeMap<K, V>, more: BTreeMap<K, V>, merge: fn(&mut V, V)) {
+    for (key, more) in more {
+        match to.get_mut(&key) {
+            Some(sum) => merge(sum, more),
+            None => {
+                to.insert(key, more);
+            }
+        }
+    }
 }
 
 impl Process {
@@ -153,24 +186,29 @@ impl Process {
             }
             _ => {}
         }
-        let mut key = match FlowKey::of(event) {
-            Some(key) => key,
+        let key = match FlowKey::of(event) {
+            Some(key) => self.place(key),
             // A listener's own states belong to no flow.
             None if matches!(event.detail, Detail::State { .. } | Detail::Lost { .. }) => return,
             None => FlowKey::OTHERS,
         };
-        if !self.flows.contains_key(&key) {
-            let apart = self.apart.entry(key.role).or_default();
-            if *apart >= FLOWS {
-                key = FlowKey::OTHERS;
-            } else {
-                *apart += 1;
-            }
-        }
         self.flows
             .entry(key)
             .or_insert_with(|| Flow::new(event.ts))
             .add(event);
+    }
+
+    /// Under which key a flow is added up: its own, as long as there is room for one more of its role.
+    fn place(&mut self, key: FlowKey) -> FlowKey {
+        if self.flows.contains_key(&key) {
+            return key;
+        }
+        let apart = self.apart.entry(key.role).or_default();
+        if *apart >= FLOWS {
+            return FlowKey::OTHERS;
+        }
+        *apart += 1;
+        key
     }
 
     /// Adds what was added up of a process of the same program. Its totals are not added: the row that it is
@@ -182,10 +220,12 @@ impl Process {
             }
             (one, another) => one.or(another),
         };
-        for (mut key, flow) in other.flows {
-            if self.flows.len() >= FLOWS && !self.flows.contains_key(&key) {
-                key = FlowKey::OTHERS;
-            }
+        for (key, flow) in other.flows {
+            let key = if key == FlowKey::OTHERS {
+                key
+            } else {
+                self.place(key)
+            };
             match self.flows.entry(key) {
                 Entry::Occupied(known) => known.into_mut().merge(flow),
                 Entry::Vacant(room) => {
@@ -193,36 +233,8 @@ impl Process {
                 }
             }
         }
-        for (key, more) in other.descriptors {
-            match self.descriptors.get_mut(&key) {
-                Some(sum) => {
-                    let latest = if more.last > sum.last { &more } else { &*sum }.clone();
-                    *sum = Descriptors {
-                        count: sum.count + more.count,
-                        first: sum.first.min(more.first),
-                        ..latest
-                    };
-                }
-                None => {
-                    self.descriptors.insert(key, more);
-                }
-            }
-        }
-        for (netns, more) in other.overflows {
-            match self.overflows.get_mut(&netns) {
-                Some(sum) => {
-                    let latest = if more.last > sum.last { &more } else { &*sum }.clone();
-                    *sum = Overflow {
-                        count: sum.count + more.count,
-                        first: sum.first.min(more.first),
-                        ..latest
-                    };
-                }
-                None => {
-                    self.overflows.insert(netns, more);
-                }
-            }
-        }
+        merge_all(&mut self.descriptors, other.descriptors, Descriptors::merge);
+        merge_all(&mut self.overflows, other.overflows, Overflow::merge);
         self.series.merge(&other.series);
     }
 
@@ -236,5 +248,57 @@ impl Process {
         }
         self.sockets = row.sockets;
         self.totals = row.totals;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// A process with one flow.
+    fn with(role: Role, peer: u32) -> Process {
+        let key = FlowKey {
+            netns: 1,
+            role: Some(role),
+            peer: Ipv4Addr::from(peer).into(),
+            port: 80,
+        };
+        let mut process = Process::default();
+        let key = process.place(key);
+        process.flows.insert(key, Flow::new(Time(1)));
+        process
+    }
+
+    #[test]
+    fn the_clients_of_processes_that_are_told_together_do_not_hide_a_backend() {
+        let mut past = Process::default();
+        for client in 0..=4_096 {
+            past.merge(with(Role::Passive, client));
+        }
+        past.merge(with(Role::Active, 1));
+        let of = |role| past.flows.keys().filter(|key| key.role == role).count();
+        assert_eq!(of(Some(Role::Passive)), FLOWS);
+        assert_eq!(of(Some(Role::Active)), 1);
+        assert!(past.flows.contains_key(&FlowKey::OTHERS));
+    }
+
+    #[test]
+    fn what_was_read_at_the_last_of_two_stays_and_both_count() {
+        let of = |first, last, open_fds| Descriptors {
+            count: 1,
+            first: Time(first),
+            last: Time(last),
+            open_fds: Some(open_fds),
+            limit_soft: None,
+            limit_hard: None,
+        };
+        let (early, late) = (of(1, 2, 10), of(3, 4, 20));
+        for (mut sum, more) in [(early.clone(), late.clone()), (late, early)] {
+            sum.merge(more);
+            assert_eq!((sum.count, sum.open_fds), (2, Some(20)));
+            assert_eq!((sum.first, sum.last), (Time(1), Time(4)));
+        }
     }
 }

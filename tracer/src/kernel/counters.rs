@@ -42,7 +42,7 @@ pub struct Lost {
 impl HookRow {
     /// From what the kernel counted: runs skipped for recursion and missed by probes, and the hook's own row.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         hook: Hook,
         rung: Option<&'static str>,
         (recursions, missed): (u64, u64),
@@ -50,16 +50,9 @@ impl HookRow {
     ) -> Self {
         Self {
             hook,
-            rung: match rung {
-                Some(rung) => Some(Cow::Borrowed(rung)),
-                None => None,
-            },
+            rung: rung.map(Cow::Borrowed),
             entered: counters.entered,
-            skipped: if recursions + missed < counters.unseen {
-                counters.unseen
-            } else {
-                recursions + missed
-            },
+            skipped: (recursions + missed).max(counters.unseen),
             missed,
             emitted: counters.emitted,
             filtered: counters.filtered,
@@ -78,4 +71,19 @@ impl HookRow {
 )]
 fn name<S: Serializer>(hook: &Hook, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(hook.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sockets_went_on_without_was_skipped_even_if_the_kernel_counts_less() {
+        let counters = Counters {
+            unseen: 2,
+            ..Counters::default()
+        };
+        let skipped = |kernel| HookRow::new(Hook::State, None, kernel, &counters).skipped;
+        assert_eq!((skipped((0, 0)), skipped((1, 4))), (2, 5));
+    }
 }
