@@ -163,7 +163,8 @@ impl Trace {
                 .map(|line| line.0.to_string())
                 .collect();
             panic!(
-                "{what}: not within {DEADLINE:?}; {} lines, the last ones first:\n{}",
+                "{what}: not within {:?}; {} lines, the last ones first:\n{}",
+                *DEADLINE,
                 lines.len(),
                 last.join("\n")
             );
@@ -176,7 +177,7 @@ impl Trace {
     }
 
     fn wait(&self, condition: impl Fn(&[Event]) -> bool) -> bool {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + *DEADLINE;
         let mut heard = self.heard.0.lock().expect("lock");
         while !condition(&heard.lines) {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -1,21 +1,30 @@
 //! Waiting for a condition, with a deadline that only a failure meets.
 
 use std::{
+    env,
+    sync::LazyLock,
     thread,
     time::{Duration, Instant},
 };
 
-/// How long a condition may take before the test fails.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a condition may take before the test fails. A machine that is emulated sets more.
+pub static DEADLINE: LazyLock<Duration> = LazyLock::new(|| {
+    let seconds = env::var("TCPTRACE_TEST_DEADLINE").ok();
+    Duration::from_secs(seconds.map_or(30, |text| text.parse().expect("whole seconds")))
+});
 
 /// Asks `condition` again and again until it gives a value.
 pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + *DEADLINE;
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
+        assert!(
+            Instant::now() < deadline,
+            "{what}: not within {:?}",
+            *DEADLINE
+        );
         thread::sleep(Duration::from_millis(5));
     }
 }

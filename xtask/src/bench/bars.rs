@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use super::{
     load::Work,
+    measure::Cost,
     results::Results,
     spread::Spread,
-    variant::{ALL, JSON, LINES, RECORD, REPORT},
+    variant::{ALL, JSON, LINES, RECORD, REPORT, REPORT_ALL, SCREEN},
 };
 
 /// A bar and what was measured.
@@ -98,7 +99,37 @@ pub(crate) fn of(results: &Results) -> Vec<Bar> {
             |rate| format!("{rate:.0} events/s"),
             |rate| rate.median >= 2e6,
         ),
+        bar(
+            "what the screen takes beside adding up, of a processor at 500,000 events/s",
+            "<= 5 %",
+            results.ns_more_per_event("churn", SCREEN, REPORT_ALL),
+            |ns| {
+                format!(
+                    "{:.1} % ({:.1} to {:.1})",
+                    share(ns.median),
+                    share(ns.low),
+                    share(ns.high)
+                )
+            },
+            |ns| share(ns.median) <= 5.0,
+        ),
+        bar(
+            "from a key to what it shows while the churn floods the screen, the slowest",
+            "<= 100 ms",
+            results.cost("churn", SCREEN, |_, cost| Some(slowest(cost)? * 1e3)),
+            |ms| format!("{:.0} ms", ms.high),
+            |ms| ms.high <= 100.0,
+        ),
     ]
+}
+
+/// Of a processor, percent, at 500,000 events/s of so many ns each.
+fn share(ns: f64) -> f64 {
+    ns * 500_000.0 / 1e9 * 100.0
+}
+
+fn slowest(cost: &Cost) -> Option<f64> {
+    cost.key_seconds.iter().copied().reduce(f64::max)
 }
 
 fn bar<T: Copy>(

@@ -53,6 +53,8 @@ pub(crate) struct Cost {
     pub(crate) skipped: u64,
     /// Its own count; null for another tracer.
     pub(crate) summary: Option<Summary>,
+    /// From a key until what it asks for was drawn, each time, seconds; of one that draws on a terminal.
+    pub(crate) key_seconds: Vec<f64>,
     /// The trace file, of one that leaves one.
     pub(crate) file: Option<TraceFile>,
 }
@@ -74,7 +76,7 @@ impl Bench {
         round: usize,
     ) -> Result<Measurement> {
         let mut running = load::Running::start(&self.load, load)?;
-        let Some(tracer) = self.trace(load, variant, &mut running)? else {
+        let Some(mut tracer) = self.trace(load, variant, &mut running)? else {
             let work = running.run(self.seconds)?;
             running.end()?;
             return Ok(Measurement {
@@ -87,7 +89,7 @@ impl Bench {
         };
         let process = tracer.process();
         let (clock, before) = (process.clock()?, process.programs()?);
-        let work = running.run(self.seconds)?;
+        let (work, key_seconds) = tracer.looked_at(|| running.run(self.seconds))?;
         tracer.drain()?;
         let memory = process.memory()?;
         let sum = |programs: &[Program]| programs.iter().map(|it| it.skipped).sum::<u64>();
@@ -113,6 +115,7 @@ impl Bench {
                 memory,
                 skipped,
                 summary,
+                key_seconds,
                 file,
             }),
         })

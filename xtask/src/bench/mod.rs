@@ -15,6 +15,7 @@ mod spread;
 mod startup;
 mod summary;
 mod table;
+mod terminal;
 pub(crate) mod tracer;
 mod variant;
 

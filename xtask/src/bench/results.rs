@@ -80,6 +80,24 @@ impl Results {
         }))
     }
 
+    /// Processor time of one tracer less that of another, of the same round, ns for each event of the first.
+    pub(crate) fn ns_more_per_event(
+        &self,
+        load: &str,
+        variant: &str,
+        than: &str,
+    ) -> Option<Spread> {
+        let for_each = |it: &Measurement| {
+            let cpu = it.tracer.as_ref()?.cpu;
+            Some((cpu.user + cpu.system) * 1e9 / it.work.done as f64)
+        };
+        Spread::of(self.of(load, variant).filter_map(|it| {
+            let other = self.of(load, than).find(|other| other.round == it.round)?;
+            let events = it.tracer.as_ref()?.many_events()? / it.work.done as f64;
+            Some((for_each(it)? - for_each(other)?) / events)
+        }))
+    }
+
     /// The largest of a number over the rounds.
     pub(crate) fn most(
         &self,

@@ -1,21 +1,20 @@
 //! A running tracer, whose output goes nowhere.
 
 use std::{
-    fs::File,
     io::Read,
     process::{Child, ChildStdout, Command, Stdio},
-    thread::{self, JoinHandle},
+    sync::atomic::{AtomicBool, Ordering},
+    thread::{self, JoinHandle, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
-    pty::{Winsize, openpty},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
-use super::{load, process::Process};
+use super::{load, process::Process, terminal::Terminal};
 
 /// How long a tracer may take for what takes it a second or two.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,11 +23,17 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// It is idle when it needs less processor time than this in each [`PAUSE`].
 const IDLE: f64 = 0.002;
 const PAUSE: Duration = Duration::from_millis(50);
+/// The screen's key for its help, and what stands there alone.
+const HELP: &str = "?";
+const IN_THE_HELP: &str = "connections opened, a second";
+/// No multiple of the time between two frames.
+const BETWEEN_KEYS: Duration = Duration::from_millis(73);
 
 /// A child that is killed when it is dropped.
 pub(crate) struct Tracer {
     child: Child,
     errors: Option<JoinHandle<String>>,
+    terminal: Option<Terminal>,
 }
 
 impl Tracer {
@@ -44,19 +49,13 @@ impl Tracer {
         Ok(Self {
             child,
             errors: Some(errors),
+            terminal: None,
         })
     }
 
-    /// Starts `command` on a large terminal that nobody looks at.
+    /// Starts `command` on a large terminal.
     pub(crate) fn start_on_a_terminal(command: &mut Command) -> Result<Self> {
-        let size = Winsize {
-            ws_row: 60,
-            ws_col: 200,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        let terminal = openpty(Some(&size), None).context("cannot open a terminal")?;
-        let side = File::from(terminal.slave);
+        let (terminal, side, written) = Terminal::open()?;
         let child = command
             .env("TERM", "xterm-256color")
             .stdin(side.try_clone()?)
@@ -71,7 +70,31 @@ impl Tracer {
             .stderr(Stdio::null());
         Ok(Self {
             child,
-            errors: Some(all_of(File::from(terminal.master))),
+            errors: Some(all_of(written)),
+            terminal: Some(terminal),
+        })
+    }
+
+    /// Does `work`; meanwhile keys are pressed, where there is a terminal, as somebody does who looks at it. Returns how long each key
+    /// took to show what it asks for, seconds, too.
+    pub(crate) fn looked_at<T>(
+        &mut self,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<(T, Vec<f64>)> {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let pressing = self
+                .terminal
+                .as_mut()
+                .map(|terminal| scope.spawn(|| press(terminal, &is_over)));
+            let done = work();
+            is_over.store(true, Ordering::Relaxed);
+            let seconds = match pressing.map(ScopedJoinHandle::join) {
+                Some(Ok(seconds)) => seconds?,
+                Some(Err(_)) => bail!("the thread that presses keys has panicked"),
+                None => vec![],
+            };
+            Ok((done?, seconds))
         })
     }
 
@@ -153,6 +176,22 @@ impl Tracer {
         let errors = self.errors.take().map(JoinHandle::join);
         errors.and_then(Result::ok).unwrap_or_default()
     }
+}
+
+/// Opens the help and closes it, again and again.
+fn press(terminal: &mut Terminal, is_over: &AtomicBool) -> Result<Vec<f64>> {
+    let mut seconds = vec![];
+    while !is_over.load(Ordering::Relaxed) {
+        for is_shown in [true, false] {
+            seconds.push(
+                terminal
+                    .press(HELP, IN_THE_HELP, is_shown, DRAIN)?
+                    .as_secs_f64(),
+            );
+            thread::sleep(BETWEEN_KEYS);
+        }
+    }
+    Ok(seconds)
 }
 
 /// Reads on another thread until there is no more.

@@ -23,7 +23,7 @@ enum Tool {
     Report(&'static [&'static str]),
     /// `record`, into a file.
     Record,
-    /// `watch` on a terminal.
+    /// `watch` on a terminal, with every transition.
     Screen,
     Tcpstates,
     Bpftrace,
@@ -31,10 +31,12 @@ enum Tool {
 
 pub(crate) const UNTRACED: &str = "untraced";
 pub(crate) const REPORT: &str = "report";
+pub(crate) const REPORT_ALL: &str = "report, all events";
 pub(crate) const LINES: &str = "watch";
 pub(crate) const JSON: &str = "watch json";
 pub(crate) const ALL: &str = "watch json, all events";
 pub(crate) const RECORD: &str = "record";
+pub(crate) const SCREEN: &str = "screen, all events";
 
 /// The first is what the others are compared with.
 pub(crate) const VARIANTS: &[Variant] = &[
@@ -43,6 +45,18 @@ pub(crate) const VARIANTS: &[Variant] = &[
         REPORT,
         Tool::Report(&["report", "--format", "json", "--duration", "24h"]),
     ),
+    variant(
+        REPORT_ALL,
+        Tool::Report(&[
+            "report",
+            "--format",
+            "json",
+            "--duration",
+            "24h",
+            "--events",
+            "all",
+        ]),
+    ),
     variant(LINES, Tool::Tcptrace(&["watch", "--format", "lines"])),
     variant(JSON, Tool::Tcptrace(&["watch", "--format", "json"])),
     variant(
@@ -50,7 +64,7 @@ pub(crate) const VARIANTS: &[Variant] = &[
         Tool::Tcptrace(&["watch", "--format", "json", "--events", "all"]),
     ),
     variant(RECORD, Tool::Record),
-    variant("screen", Tool::Screen),
+    variant(SCREEN, Tool::Screen),
     variant("tcpstates", Tool::Tcpstates),
     variant("bpftrace", Tool::Bpftrace),
 ];
@@ -81,9 +95,10 @@ impl Variant {
     /// Whether its kernel programs do what no other variant's do.
     pub(crate) fn has_its_own_programs(&self) -> bool {
         match self.tool {
-            Tool::Report(_) | Tool::Tcpstates | Tool::Bpftrace => true,
+            Tool::Tcpstates | Tool::Bpftrace => true,
             // Those that stream what `report` adds up have the same.
-            Tool::Tcptrace(arguments) => matches!(arguments, [.., "--events", "all"]),
+            Tool::Report(_) => self.name == REPORT,
+            Tool::Tcptrace(_) => self.name == ALL,
             Tool::None | Tool::Record | Tool::Screen => false,
         }
     }
@@ -96,6 +111,8 @@ impl Variant {
     pub(crate) fn summary(&self, output: &str, said: &str) -> Result<Option<Summary>> {
         match self.tool {
             Tool::None | Tool::Tcpstates | Tool::Bpftrace => Ok(None),
+            // A report does not count transitions.
+            Tool::Report(_) if self.name == REPORT_ALL => Ok(None),
             Tool::Tcptrace(_) | Tool::Record | Tool::Screen => Summary::read(said).map(Some),
             Tool::Report(_) => Summary::of_report(output).map(Some),
         }
@@ -111,7 +128,7 @@ impl Variant {
         Some(match self.tool {
             Tool::None => return None,
             Tool::Tcptrace(arguments) | Tool::Report(arguments) => tcptrace(arguments),
-            Tool::Screen => tcptrace(&["watch"]),
+            Tool::Screen => tcptrace(&["watch", "--events", "all"]),
             Tool::Record => {
                 let (program, mut arguments) = tcptrace(&["record", "--system", "--force"]);
                 arguments.extend(["--output".into(), (&bench.trace_file).into()]);

@@ -32,6 +32,8 @@ pub(super) const WRAPPER: (&str, &str) = ("/vm/tcptrace", include_str!("tcptrace
 /// Time limits. A machine is about 28 times slower than its host.
 const CHECK_LIMIT: Duration = Duration::from_secs(120);
 const SUITE_LIMIT: Duration = Duration::from_secs(300);
+/// What a test waits for comes within this many seconds, also while other machines boot.
+const DEADLINE: &str = "120";
 
 /// How much is tested on each kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -157,6 +159,7 @@ impl Payload {
             pair("HOME", "/tmp"),
             pair("RUST_BACKTRACE", "1"),
             pair("TCPTRACE_BIN", WRAPPER.0),
+            pair("TCPTRACE_TEST_DEADLINE", DEADLINE),
             pair("VM_SHOW", if show { "1" } else { "0" }),
         ]
     }
