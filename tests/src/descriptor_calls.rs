@@ -65,6 +65,44 @@ pub const ALL: &[Call] = &[
     ("pidfd_open", || {
         call(libc::SYS_pidfd_open, [std::process::id() as _, 0, 0, 0])
     }),
+    ("open", || {
+        call(libc::SYS_open, [FILE.as_ptr() as _, 0, 0, 0])
+    }),
+    ("creat", || {
+        call(libc::SYS_creat, [FILE.as_ptr() as _, 0, 0, 0])
+    }),
+    ("pipe", || pair(|ends| [ends, 0, 0, 0], libc::SYS_pipe)),
+    ("epoll_create", || {
+        call(libc::SYS_epoll_create, [1, 0, 0, 0])
+    }),
+    ("eventfd", || call(libc::SYS_eventfd, [0, 0, 0, 0])),
+    ("signalfd", || {
+        let mask = [0_u64];
+        call(libc::SYS_signalfd, [-1, mask.as_ptr() as _, 8, 0])
+    }),
+    ("inotify_init", || {
+        call(libc::SYS_inotify_init, [0, 0, 0, 0])
+    }),
+    ("open_tree", || {
+        call(
+            libc::SYS_open_tree,
+            [libc::AT_FDCWD as _, FILE.as_ptr() as _, 0, 0],
+        )
+    }),
+    ("mq_open", || {
+        call(
+            libc::SYS_mq_open,
+            [FILE.as_ptr() as _, libc::O_RDWR.into(), 0, 0],
+        )
+    }),
+    ("fsopen", || {
+        call(libc::SYS_fsopen, [c"tmpfs".as_ptr() as _, 0, 0, 0])
+    }),
+    ("bpf", || {
+        // An array of one number, `include/uapi/linux/bpf.h: union bpf_attr`.
+        let map = [2_u32, 4, 4, 1];
+        call(libc::SYS_bpf, [0, map.as_ptr() as _, 16, 0])
+    }),
 ];
 
 const FILE: &std::ffi::CStr = c"/proc/self/comm";

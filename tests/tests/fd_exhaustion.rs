@@ -302,6 +302,32 @@ fn exhausted_of(ended: &Ended, pid: u32) -> Vec<&Event> {
         .collect()
 }
 
+/// More processes, one after the other, than the kernel's map has room for.
+#[test]
+fn in_many_processes() {
+    const PROCESSES: u64 = 9_000;
+    const SCRIPT: &str = "
+import os, resource, socket
+for _ in range(9000):
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+        try:
+            socket.socket()
+            os._exit(1)
+        except OSError:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+";
+    let netns = Netns::new();
+    let trace = Trace::start(&netns, &["--events", "fd_exhausted"]);
+    let mut command = netns.command(need_program("python3", "python3"));
+    let status = command.args(["-c", SCRIPT]).status().unwrap();
+    assert!(status.success());
+    let ended = trace.stop();
+    assert_eq!(ended.sum("fd_exhausted", "count"), PROCESSES);
+}
+
 /// A program with room has no such event.
 #[test]
 fn not_when_there_is_room() {

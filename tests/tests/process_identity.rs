@@ -14,7 +14,7 @@ use tcptrace_tests::{
     need_program, open_descriptors, start_time, wait,
 };
 
-/// A process that connects and exits at once, many times: name, user, control group and unit are right.
+/// A process that connects and exits at once, many times: name, user, command line, control group and unit are right.
 #[test]
 fn of_a_process_that_lives_for_moments() {
     const USER: &str = "1234";
@@ -26,7 +26,7 @@ fn of_a_process_that_lives_for_moments() {
     fs::copy(Traffic::path(), &program).unwrap();
     let trace = Trace::start(&netns, &[]);
     let mut pids = vec![];
-    for _ in 0..30 {
+    for at in 0..30 {
         let members = cgroup.path().join("cgroup.procs");
         let mut command = netns.command(need_program("setpriv", "util-linux"));
         command
@@ -36,6 +36,10 @@ fn of_a_process_that_lives_for_moments() {
             .args(["once", "127.0.0.1:4"])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        if at % 2 == 0 {
+            // Then next to nothing lies behind the arguments in its memory.
+            command.env_clear();
+        }
         // SAFETY: writing a file is a few system calls, and the C library keeps its allocator usable after a fork.
         unsafe { command.pre_exec(move || fs::write(&members, "0")) };
         let mut child = command.spawn().unwrap();
@@ -63,6 +67,8 @@ fn of_a_process_that_lives_for_moments() {
     for pid in pids {
         assert_eq!(ended.process(pid)["comm"], "short-lived");
         assert_eq!(ended.process(pid)["connect_failed"], 1);
+        let cmdline = format!("{} once 127.0.0.1:4", program.display());
+        assert_eq!(ended.process(pid)["cmdline"], cmdline.as_str());
     }
 }
 

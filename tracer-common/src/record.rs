@@ -25,8 +25,6 @@ pub enum Kind {
     FdExhausted = 7,
     /// [`ProcessSeen`], internal: never shown.
     ProcessSeen = 8,
-    /// [`Head`] alone: the process ended. Internal.
-    ProcessGone = 9,
 }
 
 impl Kind {
@@ -42,7 +40,6 @@ impl Kind {
             6 => Self::TimeWaitOverflow,
             7 => Self::FdExhausted,
             8 => Self::ProcessSeen,
-            9 => Self::ProcessGone,
             _ => return None,
         })
     }

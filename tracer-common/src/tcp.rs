@@ -67,6 +67,8 @@ pub const ICSK_TIME_LOSS_PROBE: u8 = 5;
 
 /// Error numbers that decide how a connection ended.
 pub mod errno {
+    /// Refused by a firewall of this machine.
+    pub const EPERM: i32 = 1;
     /// No such file table entry left in the whole system.
     pub const ENFILE: i32 = 23;
     /// The process's descriptor table is at its limit.
@@ -75,6 +77,8 @@ pub mod errno {
     pub const EPIPE: i32 = 32;
     /// Reset by the peer.
     pub const ECONNRESET: i32 = 104;
+    /// No room in a queue.
+    pub const ENOBUFS: i32 = 105;
     /// Gave up waiting.
     pub const ETIMEDOUT: i32 = 110;
     /// Reset in answer to a SYN.

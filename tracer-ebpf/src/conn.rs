@@ -1,6 +1,6 @@
 //! Sockets: what is kept of each from birth until it is freed.
 
-use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::bindings::BPF_NOEXIST;
 use tracer_common::{
     conn::{Conn, Listener, ListenerKey, OwnerSource, Tuple, flag},
     hook::Hook,
@@ -92,12 +92,12 @@ pub(crate) fn count_unseen(by: i64) {
     }
 }
 
-/// An empty entry, or NULL where there is no room, and with `BPF_NOEXIST` also where there is an entry.
+/// An empty entry, or NULL where there is an entry already, or no room.
 #[inline(always)]
-pub(crate) fn put(sk: u64, how: u32) -> *mut Conn {
+pub(crate) fn put(sk: u64) -> *mut Conn {
     /// In memory that is not the stack.
     static EMPTY: Conn = Conn::EMPTY;
-    if CONNS.insert(&sk, &EMPTY, u64::from(how)).is_err() {
+    if CONNS.insert(&sk, &EMPTY, u64::from(BPF_NOEXIST)).is_err() {
         return core::ptr::null_mut();
     }
     CONNS.get_ptr_mut(&sk).unwrap_or(core::ptr::null_mut())
@@ -151,9 +151,10 @@ pub(crate) fn adopt(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> Opti
 /// A function of its own, for it is called in many places.
 #[inline(never)]
 fn adopted(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> *mut Conn {
-    let conn = put(sk, BPF_ANY);
+    let conn = put(sk);
     if conn.is_null() {
-        return conn;
+        // Another CPU was quicker, or there is no room.
+        return CONNS.get_ptr_mut(&sk).unwrap_or(core::ptr::null_mut());
     }
     let mut tuple = Tuple::default();
     sock::probe_tuple(sk, &mut tuple);
@@ -236,6 +237,25 @@ pub(crate) fn listen(tuple: &Tuple, owner: &ProcessKey) -> bool {
     LISTENERS.insert(&key, &listener, 0).is_ok()
 }
 
+/// Gives a listener whose holder changed to the new one, for what its children inherit.
+///
+/// # Safety
+///
+/// `conn` points into the map, and is a listener's.
+#[inline(always)]
+pub(crate) unsafe fn pass_on(conn: *const Conn, owner: &ProcessKey) {
+    // SAFETY: guaranteed by the caller.
+    let key = listener_key(unsafe { &(*conn).tuple });
+    if let Some(listener) = LISTENERS.get_ptr_mut(&key) {
+        // SAFETY: the verifier has seen the null check.
+        unsafe {
+            if (*listener).shared == 0 {
+                (*listener).owner = *owner;
+            }
+        }
+    }
+}
+
 /// Forgets one listener.
 #[inline(always)]
 pub(crate) fn unlisten(tuple: &Tuple) {
@@ -253,12 +273,12 @@ pub(crate) fn unlisten(tuple: &Tuple) {
 }
 
 /// Who owns a child that nobody has accepted: the owner of the listener at its address, else of the
-/// one at the wildcard address of either family, when that is one process.
+/// one at a wildcard address that takes it, when that is one process and has not ended.
 #[inline(always)]
 pub(crate) fn inherit(tuple: &Tuple) -> (ProcessKey, OwnerSource) {
     let mut key = listener_key(tuple);
     let mut found = LISTENERS.get_ptr(&key);
-    if found.is_none() {
+    if found.is_none() && sock::is_mapped(&key.laddr) {
         key.laddr = sock::mapped(0);
         found = LISTENERS.get_ptr(&key);
     }
@@ -269,8 +289,9 @@ pub(crate) fn inherit(tuple: &Tuple) -> (ProcessKey, OwnerSource) {
     if let Some(listener) = found {
         // SAFETY: the verifier has seen the null check.
         unsafe {
-            if (*listener).shared == 0 && (*listener).owner.is_known() {
-                return ((*listener).owner, OwnerSource::Inherited);
+            let owner = &(*listener).owner;
+            if (*listener).shared == 0 && owner.is_known() && !scan::has_ended(owner) {
+                return (*owner, OwnerSource::Inherited);
             }
         }
     }

@@ -98,7 +98,11 @@ pub(crate) unsafe fn head_of(
         (*to).owner = *owner;
         (*to).tuple = *tuple;
         (*to).kind = kind as u8;
-        (*to).owner_source = source as u8;
+        (*to).owner_source = if owner.is_known() {
+            source as u8
+        } else {
+            OwnerSource::Unknown as u8
+        };
         (*to).pad = [0; 6];
     }
 }

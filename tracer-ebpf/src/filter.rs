@@ -4,7 +4,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 use tracer_common::{
     config::filter,
     conn::{Address, Tuple},
-    process::{ProcessKey, flag},
+    process::{ProcessKey, TICK, flag},
     record::Kind,
 };
 
@@ -63,7 +63,7 @@ fn in_cidr(addr: Address) -> bool {
 
 #[inline(always)]
 fn owner_passes(set: u32, owner: &ProcessKey) -> bool {
-    if set & filter::PID != 0 && PIDS.get_ptr(&owner.tgid).is_none() {
+    if set & filter::PID != 0 && !is_named(owner) {
         return false;
     }
     if set & (filter::COMM | filter::CGROUP) == 0 {
@@ -72,6 +72,16 @@ fn owner_passes(set: u32, owner: &ProcessKey) -> bool {
     match PROCESSES.get_ptr(owner) {
         // SAFETY: the verifier has seen the null check.
         Some(process) => unsafe { (*process).flags & flag::PASSES != 0 },
+        None => false,
+    }
+}
+
+/// Whether `--pid` names this process, not one that has its pid later.
+#[inline(always)]
+fn is_named(owner: &ProcessKey) -> bool {
+    match PIDS.get_ptr(&owner.tgid) {
+        // SAFETY: the verifier has seen the null check.
+        Some(start) => unsafe { owner.start - owner.start % TICK == *start },
         None => false,
     }
 }

@@ -72,7 +72,7 @@ pub(crate) static CALLS: HashMap<[u64; 2], [u64; 2]> = HashMap::with_max_entries
 
 /// `--pid`
 #[map]
-pub(crate) static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1_024, 0);
+pub(crate) static PIDS: HashMap<u32, u64> = HashMap::with_max_entries(1_024, 0);
 
 /// `--comm`
 #[map]

@@ -176,15 +176,14 @@ pub(crate) fn describe(key: &ProcessKey, leader: u64, is_current: bool, now: u64
             if is_current {
                 let mm: u64 = probe(leader, field!(mm));
                 let start: u64 = probe(mm, field!(arg_start));
-                let len = probe::<u64>(mm, field!(arg_end)).wrapping_sub(start);
-                // A whole page is mapped at least: what lies behind the arguments is the environment,
-                // and is cut off by `args_len`.
-                if probe_user_into(start, &mut (*to).args) {
-                    (*to).args_len = if len < ARGS as u64 {
-                        len as u32
-                    } else {
-                        ARGS as u32
-                    };
+                let all = probe::<u64>(mm, field!(arg_end)).wrapping_sub(start);
+                let len = if all < ARGS as u64 {
+                    all as u32
+                } else {
+                    ARGS as u32
+                };
+                if probe_user_into(start, len, &mut (*to).args) {
+                    (*to).args_len = len;
                 }
             }
             let mut node = cgroup_node(leader);

@@ -9,7 +9,7 @@ use tracer_common::{
     hook::Hook,
     process::{ProcessKey, Total},
     record::{Cause, Kind, Retransmit},
-    tcp::{ICSK_TIME_LOSS_PROBE, ca, state},
+    tcp::{ICSK_TIME_LOSS_PROBE, ca, errno, state},
 };
 
 use crate::{
@@ -51,8 +51,12 @@ fn segment(sk: Sock, skb: u64, err: i32, run: Run) -> Outcome {
     let entry = match conn::get(sk.addr()) {
         Some(conn) => Some(conn),
         None => {
-            // Not known before: only this buffer's segments are ours to count.
-            let segs = u32::from(probe::<u16>(control, field!(cb_gso_segs)));
+            // Not known before: only this buffer's segments are ours to count, if they were counted.
+            let segs = if is_counted(err) {
+                u32::from(probe::<u16>(control, field!(cb_gso_segs)))
+            } else {
+                0
+            };
             let id = conn::new_id(run);
             conn::adopt(sk.addr(), sk.state(), id, total.wrapping_sub(segs), now)
         }
@@ -65,12 +69,25 @@ fn segment(sk: Sock, skb: u64, err: i32, run: Run) -> Outcome {
         if (*conn).tuple.lport == 0 || (*conn).state == state::SYN_SENT {
             sk.read_tuple(&mut (*conn).tuple);
         }
-        let segs = total.wrapping_sub((*conn).retrans_counted);
+        let counted = (*conn).retrans_counted;
+        // Less than before: it is another connection, whose birth was skipped.
+        let segs = if total < counted {
+            total
+        } else {
+            total - counted
+        };
         (*conn).retrans_counted = total;
         (*conn).segs_retrans += segs;
         let seq = probe(control, field!(cb_seq));
         conn::tell_retransmit(conn, sk.addr(), segs, seq, err, cause(sk), now)
     }
+}
+
+/// Whether `__tcp_retransmit_skb` went so far as to count the segments: they were sent, or refused by the local firewall
+/// (EPERM, as 1) or a full queue (ENOBUFS). With other errors it may have given up before.
+#[inline(always)]
+fn is_counted(err: i32) -> bool {
+    matches!(-err, 0 | errno::EPERM | errno::ENOBUFS)
 }
 
 /// Why, from the socket's state, its congestion state and its timer, see

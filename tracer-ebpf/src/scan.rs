@@ -78,6 +78,9 @@ fn found(sk: u64, now_in: u8, task: u64, owner: &ProcessKey, run: Run) -> Outcom
         if takes_over(conn, owner) {
             process::hold(owner, 1);
             conn::own(conn, owner, OwnerSource::Iter);
+            if known.is_some() && now_in == state::LISTEN {
+                conn::pass_on(conn, owner);
+            }
         }
         if known.is_none() && now_in == state::LISTEN {
             conn::listen(&(*conn).tuple, owner);
@@ -104,8 +107,9 @@ unsafe fn takes_over(conn: *const Conn, holder: &ProcessKey) -> bool {
     has_ended(&owner)
 }
 
+/// Whether a process is over, or not known any more.
 #[inline(always)]
-fn has_ended(process: &ProcessKey) -> bool {
+pub(crate) fn has_ended(process: &ProcessKey) -> bool {
     match PROCESSES.get_ptr(process) {
         // SAFETY: the verifier has seen the null check.
         Some(process) => unsafe { (*process).flags & shared::flag::EXITED != 0 },
@@ -141,6 +145,9 @@ pub(crate) fn renew(conn: *mut Conn, sk: u64) {
         if (*conn).owner != holder && takes_over(conn, &holder) && !has_ended(&holder) {
             process::hold(&holder, 1);
             conn::own(conn, &holder, OwnerSource::Iter);
+            if (*conn).state == state::LISTEN {
+                conn::pass_on(conn, &holder);
+            }
         }
     }
 }

@@ -7,10 +7,11 @@
 use aya_ebpf::helpers::{
     bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel,
     bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes, bpf_probe_read_user,
-    bpf_probe_read_user_buf, bpf_task_pt_regs,
+    bpf_task_pt_regs, generated,
 };
 use tracer_common::{
     conn::{Address, Tuple},
+    record::ARGS,
     tcp::{AF_INET, AF_INET6, IPPROTO_TCP, state},
 };
 
@@ -176,6 +177,12 @@ pub(crate) const fn mapped(addr: u32) -> Address {
     [0, ((addr as u64) << 32) | MAPPED]
 }
 
+/// Whether an address is of that form.
+#[inline(always)]
+pub(crate) const fn is_mapped(addr: &Address) -> bool {
+    addr[0] == 0 && addr[1] & 0xffff_ffff == MAPPED
+}
+
 /// Loads through a pointer whose type the verifier knows.
 ///
 /// # Safety
@@ -223,11 +230,14 @@ pub(crate) fn probe_user<T: Copy>(at: u64, to: &mut T) -> bool {
     }
 }
 
-/// As above, in place: for what is too large for the stack.
+/// As above, the first `len` bytes in place, of at most [`ARGS`]: for what is too large for the stack.
 #[inline(always)]
-pub(crate) fn probe_user_into(at: u64, to: &mut [u8]) -> bool {
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_user_buf(at as *const u8, to) }.is_ok()
+pub(crate) fn probe_user_into(at: u64, len: u32, to: &mut [u8; ARGS]) -> bool {
+    if len > ARGS as u32 {
+        return false;
+    }
+    // SAFETY: the helper checks the address, the verifier that there is room.
+    unsafe { generated::bpf_probe_read_user(to.as_mut_ptr().cast(), len, at as *const _) == 0 }
 }
 
 /// Local port, host order, of a socket given by address. `inet_sport` outlives `skc_num`.

@@ -4,8 +4,7 @@
 //! Prototype on 5.10 to 7.3: `(const struct sock *sk, int oldstate, int newstate)`.
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint,
-    programs::BtfTracePointContext,
+    helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
 use aya_log_ebpf::debug;
 use tracer_common::{
@@ -162,7 +161,7 @@ fn no_room(ctx: &BtfTracePointContext) -> Outcome {
 /// its own, for the stack.
 #[inline(never)]
 fn born(sk: Sock, new: u8, id: u64, owner: &ProcessKey, now: u64) -> *mut Conn {
-    let conn = conn::put(sk.addr(), BPF_NOEXIST);
+    let conn = conn::put(sk.addr());
     if conn.is_null() {
         return conn;
     }
@@ -249,7 +248,8 @@ pub(crate) unsafe fn let_go(sk: Sock, conn: *mut Conn, last: u8, now: u64) {
 unsafe fn step(conn: *mut Conn, old: u8, new: u8, now: u64) -> u64 {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let spent = now - (*conn).since;
+        // A walk on another CPU may have found it a moment later than this.
+        let spent = now.saturating_sub((*conn).since);
         (*conn).in_state[old as usize % COUNT] += spent;
         (*conn).since = now;
         (*conn).state = new;

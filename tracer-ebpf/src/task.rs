@@ -3,15 +3,10 @@
 use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use tracer_common::{
-    conn::{OwnerSource, Tuple},
-    hook::Hook,
-    process::flag,
-    record::{Head, Kind},
-};
+use tracer_common::{hook::Hook, process::flag};
 
 use crate::{
-    account, emit,
+    account::{self, Outcome},
     maps::{PROCESSES, field},
     process,
     sock::{probe, probe_bytes},
@@ -59,7 +54,7 @@ fn describe_again(hook: Hook, task: u64, is_current: bool) {
     account::leave(run, outcome);
 }
 
-/// `kernel/exit.c: do_exit`, for each thread. Prototype: 5.10 to 6.15 `(struct task_struct *)`, then
+/// Marks a process that ends; user space sees it in the map. `kernel/exit.c: do_exit`, for each thread. Prototype: 5.10 to 6.15 `(struct task_struct *)`, then
 /// also `bool`.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
@@ -75,21 +70,6 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let run = account::enter(Hook::Exit);
     // SAFETY: `entry` points into the map.
     unsafe { (*entry).flags |= flag::EXITED };
-    // SAFETY: no argument, no precondition.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
-    let outcome = emit::rare::<Head>(&key, |to| {
-        // SAFETY: `to` is a reserved record.
-        unsafe {
-            emit::head_of(
-                to,
-                Kind::ProcessGone,
-                now,
-                &key,
-                OwnerSource::Current,
-                &Tuple::default(),
-            )
-        }
-    });
-    account::leave(run, outcome);
+    account::leave(run, Outcome::Aggregated);
     0
 }

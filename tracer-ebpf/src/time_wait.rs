@@ -92,15 +92,15 @@ pub(crate) unsafe fn fate(sk: Sock, conn: *const Conn) -> Fate {
             max,
         };
     }
-    // SAFETY: a plain read of a map's value.
-    if TW_EXACT.get(0).is_some_and(|is_exact| *is_exact == 1) {
-        return Fate::CLOSED;
-    }
     if sk.err() != 0 || field!(hashinfo) == MISSING || field!(tw_max) == MISSING {
         return Fate::CLOSED;
     }
     if is_in_table(sk, tuple) {
         return Fate::of(End::TimeWait);
+    }
+    // The function would have told of an overflow, unless its probe was missed.
+    if TW_EXACT.get(0).is_some_and(|is_exact| *is_exact == 1) {
+        return Fate::CLOSED;
     }
     let (count, max) = table(sk);
     let end = if count >= max {

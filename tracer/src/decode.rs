@@ -27,8 +27,6 @@ pub enum Record {
     FdExhausted(FdExhausted),
     /// A process that was not known.
     ProcessSeen(Box<ProcessSeen>),
-    /// A process that ended.
-    ProcessGone(Head),
 }
 
 impl Record {
@@ -44,7 +42,6 @@ impl Record {
             Self::TimeWaitOverflow(record) => &record.head,
             Self::FdExhausted(record) => &record.head,
             Self::ProcessSeen(record) => &record.head,
-            Self::ProcessGone(head) => head,
         }
     }
 }
@@ -111,7 +108,6 @@ pub fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
         Kind::TimeWaitOverflow => Record::TimeWaitOverflow(exact(kind, bytes)?),
         Kind::FdExhausted => Record::FdExhausted(exact(kind, bytes)?),
         Kind::ProcessSeen => Record::ProcessSeen(Box::new(exact(kind, bytes)?)),
-        Kind::ProcessGone => Record::ProcessGone(exact(kind, bytes)?),
     })
 }
 

@@ -27,6 +27,11 @@ impl<K: Eq + Hash> Ledger<K> {
         *seen += new;
         new
     }
+
+    /// Forgets a key: its totals start from zero again.
+    pub fn forget(&mut self, key: &K) {
+        self.seen.remove(key);
+    }
 }
 
 #[cfg(test)]

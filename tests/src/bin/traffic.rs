@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, BufRead as _, IoSlice, IoSliceMut, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::net::UnixDatagram,
@@ -51,6 +51,8 @@ impl Sockets {
             // listen ADDRESS BACKLOG -> listener port
             "listen" => self.keep_listener(sockets::listen(words[1], number(2) as i32)?),
             "listen_shared" => self.keep_listener(listen_shared(words[1])?),
+            // listen_v6 PORT -> listener port: on all addresses, and not for IPv4
+            "listen_v6" => self.keep_listener(listen_v6(number(1) as u16)?),
             // accept LISTENER -> stream, the peer's port
             "accept" => {
                 let (stream, peer) = self.listener(number(1)).accept()?;
@@ -244,6 +246,16 @@ fn listen_shared(address: &str) -> io::Result<TcpListener> {
     let address = address.parse().expect("an address");
     let socket = sockets::tcp(address)?;
     socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(128)?;
+    Ok(socket.into())
+}
+
+/// A listener on all addresses that leaves those of IPv4 to others.
+fn listen_v6(port: u16) -> io::Result<TcpListener> {
+    let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    let socket = sockets::tcp(address)?;
+    socket.set_only_v6(true)?;
     socket.bind(&address.into())?;
     socket.listen(128)?;
     Ok(socket.into())

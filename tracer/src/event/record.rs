@@ -121,7 +121,7 @@ impl Names {
                 limit_soft: (record.limit_soft != u64::MAX).then_some(record.limit_soft),
                 limit_hard: (record.limit_hard != u64::MAX).then_some(record.limit_hard),
             },
-            Record::ProcessSeen(_) | Record::ProcessGone(_) => return None,
+            Record::ProcessSeen(_) => return None,
         })
     }
 }

@@ -264,7 +264,7 @@ impl Identities {
             && let Ok(process) = procfs::process::Process::new(key.tgid.cast_signed())
             && let Ok(status) = process.status()
         {
-            identity.uid = Some(status.euid);
+            identity.uid = Some(status.ruid);
             identity.ppid = status.ppid.cast_unsigned();
             identity.comm = status.name;
         }

@@ -5,7 +5,7 @@ use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{HashMap, LpmTrie, MapData, RingBuf, lpm_trie::Key},
 };
-use tracer_common::{config::Config, conn::Address, fields::Fields};
+use tracer_common::{config::Config, conn::Address, fields::Fields, process::TICK};
 
 use super::{
     btf::KernelTypes,
@@ -70,10 +70,18 @@ pub(super) fn load(btf: &Btf, fields: &Fields, config: &Config, options: &Option
     })
 }
 
+/// When a process started, ns since boot, as finely as `/proc` tells.
+fn started(pid: u32) -> anyhow::Result<u64> {
+    let stat = procfs::process::Process::new(pid.cast_signed()).and_then(|process| process.stat());
+    let stat = stat.with_context(|| format!("--pid {pid}: there is no such process any more"))?;
+    Ok(stat.starttime * TICK)
+}
+
 pub(super) fn fill_filters(ebpf: &mut Ebpf, filters: &Filters) -> anyhow::Result<()> {
-    let mut pids = map::<_, HashMap<_, u32, u8>>(ebpf, "PIDS")?;
+    let mut pids = map::<_, HashMap<_, u32, u64>>(ebpf, "PIDS")?;
     for pid in &filters.pids {
-        pids.insert(pid, 1, 0).context("--pid: too many")?;
+        let start = started(*pid)?;
+        pids.insert(pid, start, 0).context("--pid: too many")?;
     }
     let mut comms = map::<_, HashMap<_, [u8; 16], u8>>(ebpf, "COMMS")?;
     for comm in &filters.comms {

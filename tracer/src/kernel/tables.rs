@@ -88,12 +88,13 @@ impl Session {
 
     /// Forgets a process that ended and owns no socket.
     pub fn forget(&mut self, key: &ProcessKey) {
-        if let Ok(mut processes) =
-            map::<_, HashMap<_, ProcessKey, Process>>(&mut self.ebpf, "PROCESSES")
-        {
-            // It is gone already, or stays until the trace ends: neither changes a number.
-            let _ = processes.remove(key);
-        }
+        remove::<_, Process>(&mut self.ebpf, "PROCESSES", &[*key]);
+    }
+
+    /// Forgets storms that can't grow any more.
+    pub fn forget_storms(&mut self, fd: &[FdKey], tw: &[TwKey]) {
+        remove::<_, Storm>(&mut self.ebpf, "FD_STORMS", fd);
+        remove::<_, Storm>(&mut self.ebpf, "TW_STORMS", tw);
     }
 
     /// How many connections were accepted unseen: when it changes, a walk may find who holds them.
@@ -139,6 +140,16 @@ fn row(rows: &PerCpuArray<&MapData, Counters>, hook: Hook) -> anyhow::Result<Cou
         }
     }
     Ok(row)
+}
+
+/// Removes entries.
+fn remove<K: aya::Pod, V: aya::Pod>(ebpf: &mut Ebpf, name: &str, keys: &[K]) {
+    if let Ok(mut map) = map::<_, HashMap<_, K, V>>(ebpf, name) {
+        for key in keys {
+            // It is gone already, or stays until the trace ends: neither changes a number.
+            let _ = map.remove(key);
+        }
+    }
 }
 
 pub(super) fn entries<K: aya::Pod, V: aya::Pod>(

@@ -2,13 +2,14 @@
 
 pub mod frame;
 mod overflows;
+mod processes;
 mod settle;
 mod storms;
 mod totals;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     os::fd::OwnedFd,
     rc::Rc,
     time::{Duration, Instant},
@@ -17,7 +18,7 @@ use std::{
 use anyhow::Context as _;
 use tracer_common::{
     hook::Hook,
-    process::{Process, ProcessKey, Totals, flag},
+    process::{Process, ProcessKey, Totals},
     record::{FdExhausted, TimeWaitOverflow},
 };
 
@@ -71,7 +72,8 @@ pub struct Trace {
     told: HashMap<ProcessKey, (u64, Totals)>,
     /// Ended processes that had no socket at the last tick.
     leaving: Vec<ProcessKey>,
-    owner_ended: bool,
+    /// Ended processes that owned sockets at the last tick.
+    survived: HashSet<ProcessKey>,
     unseen_accepts: u64,
 }
 
@@ -111,7 +113,7 @@ impl Trace {
             rows: Vec::new(),
             told: HashMap::new(),
             leaving: Vec::new(),
-            owner_ended: false,
+            survived: HashSet::new(),
             unseen_accepts,
         })
     }
@@ -240,10 +242,6 @@ impl Trace {
                 self.identities.learn(seen);
                 return Ok(());
             }
-            Record::ProcessGone(_) => {
-                self.owner_ended = true;
-                return Ok(());
-            }
             Record::FdExhausted(record) => self.fd.told(record),
             Record::TimeWaitOverflow(record) => {
                 let count = self.tw.told(record);
@@ -310,68 +308,20 @@ impl Trace {
         let accept = rows.find(|row| row.hook == Hook::Accept);
         let skipped = accept.map_or(0, |row| row.skipped);
         let unseen_accepts = self.session.unseen_accepts()?.wrapping_add(skipped);
-        if self.owner_ended || unseen_accepts != self.unseen_accepts {
+        let mut processes = self.session.processes()?;
+        if self.has_an_owner_ended(&processes) || unseen_accepts != self.unseen_accepts {
             self.session.scan()?;
             self.identities.find_all(self.session.newcomers());
-            self.owner_ended = false;
             self.unseen_accepts = unseen_accepts;
+            processes = self.session.processes()?;
         }
-        let processes = self.session.processes()?;
         self.tell_sums(&processes, sink)?;
-        self.forget_ended(processes, sink)?;
+        self.forget_ended(&processes, sink)?;
         if let Some(facts) = &mut self.facts {
             facts.tick(&mut self.session, sink)?;
         }
         sink.flush()?;
         Ok(())
-    }
-
-    /// Retires processes that ended and own nothing, a tick after they were first seen so: all their
-    /// events have been shown by then. Tells which of all that ended are told together from now on.
-    fn forget_ended(
-        &mut self,
-        processes: Vec<(ProcessKey, Process)>,
-        sink: &mut dyn Sink,
-    ) -> anyhow::Result<()> {
-        let mut leaving = Vec::new();
-        for (key, process) in processes {
-            if process.flags & flag::EXITED == 0 || process.sockets != 0 || !key.is_known() {
-                continue;
-            }
-            if self.leaving.contains(&key) {
-                let who = self.identities.find(&key, Some(process.comm));
-                self.ended.retire(key, &who, &process.totals);
-                self.session.forget(&key);
-                self.identities.forget(&key);
-                self.told.remove(&key);
-            } else {
-                leaving.push(key);
-            }
-        }
-        self.leaving = leaving;
-        let folded = self.ended.fold(|key| self.told.contains_key(key));
-        if folded.is_empty() {
-            return Ok(());
-        }
-        sink.sums(&self.sums(folded)).map_err(Into::into)
-    }
-
-    /// Tells the processes' sums that have changed since the last time, and the hooks' rows.
-    fn tell_sums(
-        &mut self,
-        processes: &[(ProcessKey, Process)],
-        sink: &mut dyn Sink,
-    ) -> anyhow::Result<()> {
-        let mut changed = Vec::new();
-        for (key, process) in processes {
-            let now = (process.sockets, process.totals);
-            if self.told.get(key) != Some(&now) {
-                self.told.insert(*key, now);
-                let row = self.row(key, process);
-                changed.push(self.ended.with(key, row));
-            }
-        }
-        sink.sums(&self.sums(changed)).map_err(Into::into)
     }
 
     fn sums(&self, processes: Vec<ProcessRow>) -> Sums {
@@ -389,11 +339,13 @@ impl Trace {
     ///
     /// When the sink fails, or a map can't be read.
     pub fn finish(&mut self, sink: &mut dyn Sink) -> anyhow::Result<End> {
+        // Before what is told is complete, so that nothing counts as missing that is on its way.
+        let overflows = self.overflows_now();
         // Settles what retransmits were missed on sockets that are still open.
         self.session.scan()?;
         while self.drain(u64::MAX, sink)? {}
         self.settle_storms(true, sink)?;
-        self.reconcile_overflows(sink)?;
+        self.reconcile_overflows(&overflows, sink)?;
         self.tell_lost(sink)?;
         if let Some(facts) = &mut self.facts {
             facts.end(&mut self.session, sink)?;

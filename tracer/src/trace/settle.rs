@@ -1,6 +1,12 @@
 //! What the stream of records does not tell by itself: storms' remainders, losses, overflows without an owner.
 
-use tracer_common::record::Kind;
+use std::collections::BTreeMap;
+
+use tracer_common::{
+    process::{Process, ProcessKey},
+    record::Kind,
+    storm::{FdKey, Storm, TwKey},
+};
 
 use super::Trace;
 use crate::{
@@ -18,30 +24,51 @@ impl Trace {
         is_over: bool,
         sink: &mut dyn Sink,
     ) -> anyhow::Result<()> {
+        let (fd, tw) = (self.session.fd_storms()?, self.session.tw_storms()?);
+        self.tell_storms(&fd, &tw, is_over, sink)
+    }
+
+    fn tell_storms(
+        &mut self,
+        fd: &[(FdKey, Storm)],
+        tw: &[(TwKey, Storm)],
+        is_over: bool,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()> {
         let now = clock::now();
         let wants = |kind| self.options.filters.events.contains(&kind);
         let mut records = Vec::new();
         if wants(Kind::FdExhausted) {
-            for (key, storm) in self.session.fd_storms()? {
-                records.extend(
-                    self.fd
-                        .rest(&key, storm.total, now, is_over)
-                        .map(Record::FdExhausted),
-                );
-            }
+            let rest = |(key, storm): &(_, Storm)| self.fd.rest(key, storm.total, now, is_over);
+            records.extend(fd.iter().filter_map(rest).map(Record::FdExhausted));
         }
         if wants(Kind::TimeWaitOverflow) {
-            for (key, storm) in self.session.tw_storms()? {
-                records.extend(
-                    self.tw
-                        .rest(&key, storm.total, now, is_over)
-                        .map(Record::TimeWaitOverflow),
-                );
-            }
+            let rest = |(key, storm): &(_, Storm)| self.tw.rest(key, storm.total, now, is_over);
+            records.extend(tw.iter().filter_map(rest).map(Record::TimeWaitOverflow));
         }
         records
             .iter()
             .try_for_each(|record| self.show(record, sink))
+    }
+
+    /// Tells what storms of processes that are gone have added, and forgets them: the kernel's maps have
+    /// room for some thousands.
+    pub(super) fn forget_storms(
+        &mut self,
+        gone: &[(ProcessKey, Process)],
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()> {
+        let is_gone = |key: &ProcessKey| gone.iter().any(|(process, _)| process == key);
+        let (mut fd, mut tw) = (self.session.fd_storms()?, self.session.tw_storms()?);
+        fd.retain(|(key, _)| is_gone(&key.process));
+        tw.retain(|(key, _)| is_gone(&key.process));
+        self.tell_storms(&fd, &tw, true, sink)?;
+        let fd: Vec<_> = fd.into_iter().map(|(key, _)| key).collect();
+        let tw: Vec<_> = tw.into_iter().map(|(key, _)| key).collect();
+        fd.iter().for_each(|key| self.fd.forget(key));
+        tw.iter().for_each(|key| self.tw.forget(key));
+        self.session.forget_storms(&fd, &tw);
+        Ok(())
     }
 
     /// Tells what was lost and skipped since the last time.
@@ -88,13 +115,23 @@ impl Trace {
         Ok(())
     }
 
-    /// Tells the overflows that a namespace's own counter has and that found no owner.
-    pub(super) fn reconcile_overflows(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        if !self.options.filters.is_whole_namespaces() {
-            return Ok(());
+    /// The namespaces' own counters of overflows, where whole namespaces are watched.
+    pub(super) fn overflows_now(&self) -> BTreeMap<u32, u64> {
+        if self.options.filters.is_whole_namespaces() {
+            netstat::overflows()
+        } else {
+            BTreeMap::new()
         }
+    }
+
+    /// Tells the overflows that a namespace's own counter has and that found no owner.
+    pub(super) fn reconcile_overflows(
+        &mut self,
+        counters: &BTreeMap<u32, u64>,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()> {
         let now = self.names.epoch.time(clock::now());
-        for (netns, count) in self.overflows.rest(&netstat::overflows()) {
+        for (netns, count) in self.overflows.rest(counters) {
             let wanted = &self.options.filters.netns;
             if !wanted.is_empty() && !wanted.contains(&netns) {
                 continue;

@@ -49,6 +49,12 @@ impl<R: StormRecord> Storms<R> {
         self.counts.since(record.key(), record.total())
     }
 
+    /// Forgets a storm that can't grow any more.
+    pub(super) fn forget(&mut self, key: &R::Key) {
+        self.latest.remove(key);
+        self.counts.forget(key);
+    }
+
     /// A record for what the kernel's map has and no record told: the latest one, grown. A storm of which
     /// none has come may have it on the way, unless it `is_over`.
     pub(super) fn rest(&self, key: &R::Key, total: u64, now: u64, is_over: bool) -> Option<R> {

@@ -57,6 +57,16 @@ const DESCRIPTOR_CALLS: &[&str] = &[
     "perf_event_open",
     "io_uring_setup",
     "fanotify_init",
+    "bpf",
+    "mq_open",
+    "fsopen",
+    "fspick",
+    "open_tree",
+    "landlock_create_ruleset",
+    "memfd_secret",
+    // With CLONE_PIDFD.
+    "clone",
+    "clone3",
 ];
 
 /// The whole ladder, in the order of attaching: what frees is attached before what fills.
