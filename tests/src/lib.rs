@@ -26,7 +26,8 @@ pub use cgroup::Cgroup;
 pub use need::{need_program, require_root};
 pub use netns::{Netns, Veth};
 pub use process::{
-    Reaped, Server, Traffic, children, comm, descriptor_limits, open_descriptors, start_time,
+    Killed, Reaped, Server, Traffic, children, comm, descriptor_limits, open_descriptors,
+    start_time,
 };
 pub use recording::{Recording, Replay};
 pub use tmux::Tmux;

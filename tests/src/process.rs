@@ -38,6 +38,15 @@ impl DerefMut for Reaped {
     }
 }
 
+/// A process that is no child of the test, killed when the test ends.
+pub struct Killed(pub u32);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(Pid::from_raw(self.0 as i32), Signal::SIGKILL);
+    }
+}
+
 /// A program with children of its own. It is ended with SIGTERM so that it ends them; what then is left is killed.
 pub struct Server(Reaped);
 

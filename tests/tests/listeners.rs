@@ -1,19 +1,6 @@
 //! What a connection that nobody has accepted inherits: the owner of the listener that took it.
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use tcptrace_tests::{Netns, Trace, Traffic, events::Event};
-
-/// A process that is no child of the test, ended with it.
-struct Killed(u32);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.0 as i32), Signal::SIGKILL);
-    }
-}
+use tcptrace_tests::{Killed, Netns, Trace, Traffic, events::Event};
 
 fn born(event: &Event, port: u64) -> bool {
     event.kind() == "state"

@@ -2,10 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use tcptrace_tests::{
     Netns, Trace, Traffic, Veth,
     events::{Event, connections, of},
@@ -81,119 +77,11 @@ fn connections_from_before_keep_their_process() {
     }
 }
 
-/// A connection on which nothing arrives any more, so that it retransmits again and again.
-fn stuck() -> (Veth, Traffic, Traffic) {
-    let veth = Veth::new();
-    let (mut client, mut server) = (Traffic::start(&veth.near), Traffic::start(&veth.far));
-    let port = server.ok("listen 10.99.0.2:0 16")[1];
-    client.ok(&format!("connect {}:{port}", Veth::FAR));
-    server.ok("accept 0");
-    (veth, client, server)
-}
-
-/// A process that is no child of the test, ended with it.
-struct Killed(u32);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.0 as i32), Signal::SIGKILL);
-    }
-}
-
 fn retransmits_of(events: &[Event], pid: u32) -> usize {
     of(events, "retransmit")
         .iter()
         .filter(|event| event.pid() == pid)
         .count()
-}
-
-/// The child that holds the socket too is not its owner as long as the parent lives; then it is.
-#[test]
-fn fork_and_exit_of_the_parent() {
-    let (veth, mut client, _server) = stuck();
-    let trace = Trace::start(&veth.near, &[]);
-    veth.far.drop_incoming("meta l4proto tcp");
-    let child = client.ok("fork")[0] as u32;
-    let _ended = Killed(child);
-    client.ok("send 0 100");
-    trace.wait_for("retransmits of the parent", |events| {
-        retransmits_of(events, client.pid()) >= 2
-    });
-    assert_eq!(retransmits_of(&trace.so_far(), child), 0);
-    let parent = client.pid();
-    client.exit();
-    trace.wait_for("retransmits of the child", |events| {
-        retransmits_of(events, child) >= 1
-    });
-    let ended = trace.stop();
-    for event in ended.of("retransmit") {
-        assert!([parent, child].contains(&event.pid()), "{event:?}");
-        assert_eq!(
-            event.text("owner_source"),
-            "iter",
-            "the socket is from before the trace: {event:?}"
-        );
-    }
-}
-
-/// Passed with SCM_RIGHTS: stays with the process that connected while that lives, then belongs to the one that has it.
-#[test]
-fn passed_to_another_process() {
-    let (veth, mut client, _server) = stuck();
-    let folder = tempfile::tempdir().unwrap();
-    let inbox = folder.path().join("inbox").display().to_string();
-    let mut receiver = Traffic::start(&veth.near);
-    receiver.ok(&format!("inbox {inbox}"));
-    let trace = Trace::start(&veth.near, &[]);
-    client.ok(&format!("hand 0 {inbox}"));
-    receiver.ok("take");
-    veth.far.drop_incoming("meta l4proto tcp");
-    receiver.ok("send 0 100");
-    trace.wait_for("retransmits of the one that connected", |events| {
-        retransmits_of(events, client.pid()) >= 2
-    });
-    let sender = client.pid();
-    client.exit();
-    trace.wait_for("retransmits of the one that has it", |events| {
-        retransmits_of(events, receiver.pid()) >= 1
-    });
-    let ended = trace.stop();
-    for event in ended.of("retransmit") {
-        assert!([sender, receiver.pid()].contains(&event.pid()), "{event:?}");
-        assert!(
-            event.pid() == sender || event.text("owner_source") == "iter",
-            "{event:?}"
-        );
-    }
-}
-
-/// The process is gone and the kernel finishes the connection: it keeps its last owner, and its name.
-#[test]
-fn orphan() {
-    let (veth, mut client, _server) = stuck();
-    let trace = Trace::start(&veth.near, &["--events", "all"]);
-    veth.far.drop_incoming("meta l4proto tcp");
-    client.ok("send 0 100");
-    let pid = client.pid();
-    client.exit();
-    let before = trace.so_far().len();
-    trace.wait_for("retransmits after the exit", |events| {
-        retransmits_of(&events[before..], pid) >= 3
-    });
-    veth.far.nft_clear();
-    trace.wait_for("the connection ends its way", |events| {
-        of(events, "state")
-            .iter()
-            .any(|event| event.text("new") == "FIN_WAIT2")
-    });
-    let ended = trace.stop();
-    for event in ended.events {
-        assert_eq!(
-            (event.pid(), event.text("comm"), event.text("owner_source")),
-            (pid, "traffic", "iter"),
-            "{event:?}"
-        );
-    }
 }
 
 /// Listeners of two processes on one port: each connection belongs to the process that accepted it, and to none that did

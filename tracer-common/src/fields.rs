@@ -117,6 +117,8 @@ fields! {
     bytes_retrans = "tcp_sock" "bytes_retrans";
     /// `u64`
     bytes_received = "tcp_sock" "bytes_received";
+    /// Segments, `u32`.
+    segs_out = "tcp_sock" "segs_out";
     /// `u32`
     undo_marker = "tcp_sock" "undo_marker", without: "the retransmit cause pmtu";
     /// `u32`

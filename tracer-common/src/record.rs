@@ -100,6 +100,8 @@ pub struct Connection {
     pub bytes_received: u64,
     /// Time in each state, ns.
     pub in_state: [u64; state::COUNT],
+    /// Segments sent, those sent again among them.
+    pub segs_out: u32,
     /// Segments sent again.
     pub segs_retrans: u32,
     /// Smoothed round-trip time, us; 0 when none was measured.
@@ -111,7 +113,7 @@ pub struct Connection {
     /// [`End`]
     pub end: u8,
     /// Padding.
-    pub pad: u8,
+    pub pad: [u8; 5],
 }
 
 /// How a connection ended.
@@ -361,7 +363,7 @@ pub struct ProcessSeen {
 
 const _: () = assert!(size_of::<Head>() == 80);
 const _: () = assert!(size_of::<State>() == 96);
-const _: () = assert!(size_of::<Connection>() == 80 + 32 + 128 + 16);
+const _: () = assert!(size_of::<Connection>() == 80 + 32 + 128 + 24);
 const _: () = assert!(size_of::<Retransmit>() == 80 + 32);
 const _: () = assert!(size_of::<Reset>() == 88);
 const _: () = assert!(size_of::<ConnectFailed>() == 96);

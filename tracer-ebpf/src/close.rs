@@ -142,14 +142,17 @@ unsafe fn tell_connection(sk: Sock, conn: *const Conn, end: End, err: i32, now: 
     // SAFETY: guaranteed by the caller; `tp` is of the type the verifier knows.
     unsafe {
         let tp: *const u8 = bpf_skc_to_tcp_sock(sk.addr() as *mut _).cast();
-        let (mut sent, mut received, mut srtt) = (0, 0, 0);
+        let (mut sent, mut received, mut segs, mut srtt) = (0, 0, 0, 0);
         if !tp.is_null() {
             let load =
                 |offset: u32| core::ptr::read_volatile(tp.add(offset as usize).cast::<u64>());
             sent = load(field!(bytes_sent)) - load(field!(bytes_retrans));
             // The peer's FIN takes a sequence number, and is counted as a byte.
             received = load(field!(bytes_received)) - u64::from(sk.fin_received());
-            srtt = core::ptr::read_volatile(tp.add(field!(srtt_us) as usize).cast::<u32>()) >> 3;
+            let load =
+                |offset: u32| core::ptr::read_volatile(tp.add(offset as usize).cast::<u32>());
+            segs = load(field!(segs_out));
+            srtt = load(field!(srtt_us)) >> 3;
         }
         emit::event::<Connection>(&(*conn).owner, |to| {
             emit::head(&raw mut (*to).head, Kind::Connection, now, conn);
@@ -162,12 +165,13 @@ unsafe fn tell_connection(sk: Sock, conn: *const Conn, end: End, err: i32, now: 
             (*to).bytes_sent = sent;
             (*to).bytes_received = received;
             (*to).in_state = (*conn).in_state;
+            (*to).segs_out = segs;
             (*to).segs_retrans = (*conn).segs_retrans;
             (*to).srtt_us = srtt;
             (*to).errno = err;
             (*to).end = end as u8;
             (*to).flags = (*conn).flags;
-            (*to).pad = 0;
+            (*to).pad = [0; 5];
         })
     }
 }

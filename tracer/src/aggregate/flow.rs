@@ -105,6 +105,8 @@ pub struct Flow {
     pub bytes_sent: u64,
     /// As above, received.
     pub bytes_received: u64,
+    /// Segments sent by connections that ended, 0 where the trace does not tell.
+    pub segs_out: u64,
     /// The latest smoothed round-trip time, us.
     pub srtt_us: Option<u32>,
 }
@@ -129,6 +131,7 @@ impl Flow {
             overflows: 0,
             bytes_sent: 0,
             bytes_received: 0,
+            segs_out: 0,
             srtt_us: None,
         }
     }
@@ -139,6 +142,7 @@ impl Flow {
         match event.detail {
             Detail::Connection {
                 end,
+                segs_out,
                 segs_retrans,
                 bytes_sent,
                 bytes_received,
@@ -155,6 +159,7 @@ impl Flow {
                 self.ended_segs += u64::from(segs_retrans);
                 self.bytes_sent += bytes_sent;
                 self.bytes_received += bytes_received;
+                self.segs_out += u64::from(segs_out.unwrap_or(0));
                 self.srtt_us = srtt_us.or(self.srtt_us);
             }
             Detail::ConnectFailed {
@@ -211,6 +216,7 @@ impl Flow {
         self.overflows += other.overflows;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
+        self.segs_out += other.segs_out;
         self.srtt_us = other.srtt_us.or(self.srtt_us);
     }
 

@@ -220,6 +220,7 @@ pub(crate) fn connection(end: How, errno: Option<i32>, segs: u32, connect_us: u6
         connect_us: Some(connect_us),
         bytes_sent: 50_000,
         bytes_received: 700,
+        segs_out: Some(100),
         segs_retrans: segs,
         srtt_us: Some(320),
         end,

@@ -354,6 +354,7 @@ mod tests {
                 connect_us: None,
                 bytes_sent: 0,
                 bytes_received: 0,
+                segs_out: Some(6),
                 segs_retrans: 0,
                 srtt_us: None,
                 end: End::ClosedLocal,

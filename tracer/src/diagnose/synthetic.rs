@@ -205,6 +205,7 @@ impl Synthetic {
             connect_us,
             bytes_sent: 0,
             bytes_received: 0,
+            segs_out: Some(6),
             segs_retrans: 0,
             srtt_us: None,
             end,

@@ -79,6 +79,7 @@ pub enum Detail {
         connect_us: Option<u64>,
         bytes_sent: u64,
         bytes_received: u64,
+        segs_out: Option<u32>,
         segs_retrans: u32,
         srtt_us: Option<u32>,
         end: End,

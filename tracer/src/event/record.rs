@@ -133,6 +133,7 @@ fn connection(record: &Connection) -> Detail {
         connect_us: us(record.connect),
         bytes_sent: record.bytes_sent,
         bytes_received: record.bytes_received,
+        segs_out: Some(record.segs_out),
         segs_retrans: record.segs_retrans,
         srtt_us: (record.srtt_us != 0).then_some(record.srtt_us),
         end: End::from_byte(record.end).unwrap_or(End::Failed),

@@ -66,6 +66,8 @@ macro_rules! columns {
             /// `connection`
             bytes_received: number,
             /// `connection`
+            segs_out: u32,
+            /// `connection`
             segs_retrans: u32,
             /// `connection`, `retransmit`
             srtt_us: u32,

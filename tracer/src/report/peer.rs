@@ -32,6 +32,7 @@ pub struct Traffic {
     pub time_wait_overflow: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
+    pub segs_out: u64,
     pub srtt_us: Option<u32>,
 }
 
@@ -61,6 +62,7 @@ impl Traffic {
         self.time_wait_overflow += flow.overflows;
         self.bytes_sent += flow.bytes_sent;
         self.bytes_received += flow.bytes_received;
+        self.segs_out += flow.segs_out;
     }
 
     /// All of a process.

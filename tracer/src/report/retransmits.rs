@@ -55,6 +55,7 @@ pub struct OfProcess {
     pub lossy_connections: u64,
     pub lossy_segs: u64,
     pub bytes_sent: u64,
+    pub segs_out: u64,
     #[serde(flatten)]
     pub apart: Apart,
 }
@@ -98,6 +99,7 @@ impl Retransmits {
                     lossy_connections: sum.lossy_connections,
                     lossy_segs: sum.lossy_segs,
                     bytes_sent: sum.bytes_sent,
+                    segs_out: sum.segs_out,
                     apart,
                 }
             })
@@ -143,8 +145,8 @@ impl Retransmits {
             }
         }
         to.text(
-            "LOSSY are connections that ended and had retransmitted, of all that ended; PER MB is what those that ended \
-             retransmitted for each megabyte of payload sent. The kernel does not count segments sent by process.",
+            "LOSSY are connections that ended and had retransmitted, of all that ended; SHARE is the part of the segments that \
+             those that ended sent which were retransmits.",
         );
         shortfall(to, self.segs, self.in_events, "retransmitted segments");
         for shown in &self.charts {
@@ -155,7 +157,7 @@ impl Retransmits {
             numbers("SEGS"),
             words("CAUSES"),
             numbers("LOSSY"),
-            numbers("PER MB"),
+            numbers("SHARE"),
         ];
         to.table(
             Table::of("By process", columns, &self.processes, top, |process| {
@@ -164,7 +166,7 @@ impl Retransmits {
                     process.segs.to_string(),
                     parts(&process.causes, |cause| cause.name().to_owned()),
                     lossy(process.lossy_connections, process.connections),
-                    per_megabyte(process.lossy_segs, process.bytes_sent),
+                    number::share(process.lossy_segs, process.segs_out),
                 ]
             })
             .without_empty_columns(),
@@ -173,7 +175,7 @@ impl Retransmits {
             numbers("SEGS"),
             words("CAUSES"),
             numbers("LOSSY"),
-            numbers("PER MB"),
+            numbers("SHARE"),
             numbers("SRTT"),
         ];
         let apart: Vec<_> = self
@@ -191,7 +193,7 @@ impl Retransmits {
                     traffic.retransmit_segs.to_string(),
                     parts(&traffic.causes, |cause| cause.name().to_owned()),
                     lossy(traffic.lossy_connections, traffic.connections),
-                    per_megabyte(traffic.lossy_segs, traffic.bytes_sent),
+                    number::share(traffic.lossy_segs, traffic.segs_out),
                     number::known(traffic.srtt_us.map(|us| number::time(us.into()))),
                 ]
             },
@@ -313,11 +315,4 @@ fn lossy(lossy: u64, all: u64) -> String {
         return String::from("-");
     }
     format!("{lossy} of {all}")
-}
-
-fn per_megabyte(segs: u64, bytes: u64) -> String {
-    if bytes == 0 {
-        return String::from("-");
-    }
-    format!("{:.1}", segs as f64 / (bytes as f64 / 1e6))
 }

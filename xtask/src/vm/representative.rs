@@ -7,7 +7,7 @@ const ONCE: &[&str] = &[
     // Every function and tracepoint is what the programs take it for.
     "prototypes::of_the_running_kernel_are_known",
     // sched_process_exit and task_file
-    "owners::fork_and_exit_of_the_parent",
+    "passed_on::fork_and_exit_of_the_parent",
     // task_file's other rung, which --attach does not tell apart
     "sock_diag::a_listener_from_before_passes_on_its_owner",
     // sched_process_exec

@@ -45,6 +45,7 @@ impl Batch {
                 connect_us,
                 bytes_sent,
                 bytes_received,
+                segs_out,
                 segs_retrans,
                 srtt_us,
                 end,
@@ -56,6 +57,7 @@ impl Batch {
                 columns.connect_us.put_some(row, *connect_us);
                 columns.bytes_sent.put(row, *bytes_sent);
                 columns.bytes_received.put(row, *bytes_received);
+                columns.segs_out.put_some(row, *segs_out);
                 columns.segs_retrans.put(row, *segs_retrans);
                 columns.srtt_us.put_some(row, *srtt_us);
                 columns.end.put(row, end.name());

@@ -147,6 +147,7 @@ impl Rows {
                 connect_us: count(&table.connect_us),
                 bytes_sent: count(&table.bytes_sent).unwrap_or_default(),
                 bytes_received: count(&table.bytes_received).unwrap_or_default(),
+                segs_out: table.segs_out.get(row),
                 segs_retrans: table.segs_retrans.get(row).unwrap_or_default(),
                 srtt_us: table.srtt_us.get(row),
                 end: self.ends.get(&table.end, row).ok_or_else(|| lacks("end"))?,

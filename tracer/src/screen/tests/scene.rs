@@ -312,6 +312,7 @@ fn second_of(
             connect_us: Some(300),
             bytes_sent: 517,
             bytes_received: 4_096,
+            segs_out: Some(6),
             segs_retrans: 0,
             srtt_us: Some(280),
             end: Ended::ClosedLocal,
