@@ -1,13 +1,14 @@
 //! `cargo xtask vm`: runs the tests on the Linux releases that tcptrace supports, each in a virtual machine.
 //!
 //! Read in this order: `series` (which kernels), `sites`, `apt` and `pick` (where they come from), `kernel` and `modules` (what
-//! is taken out of their packages), `payload`, `programs` and `initramfs` (what is put in front of them), `qemu` and
+//! is taken out of their packages), `payload`, `programs` and `initramfs` (what is put in front of them), `emulator`, `qemu` and
 //! `console` (one boot), `here` (no boot), `table` and `readme` (what came of it).
 
 mod apt;
 mod command;
 mod console;
 mod cpio;
+mod emulator;
 mod here;
 mod initramfs;
 mod kernel;
@@ -30,6 +31,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use vm_init::plan::Plan;
 
 use self::{
+    emulator::Emulator,
     payload::Depth,
     rung::Rung,
     series::{ALL, REPRESENTATIVE, Series},
@@ -96,6 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     setup::ensure(Scope::Test)?;
     qemu::ensure_installed()?;
+    let emulator = Emulator::find(&folder)?;
     let payload = payload::build(args.tests)?;
 
     let sum = payload.tracer_checksum()?;
@@ -129,7 +132,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             plan.tests.len(),
             log.display()
         );
-        let run = qemu::boot(&kernel.image, &initrd, plan, &log);
+        let run = qemu::boot(&emulator, &kernel.image, &initrd, plan, &log);
         fs::remove_file(&initrd).with_context(|| format!("removing {}", initrd.display()))?;
         run
     });

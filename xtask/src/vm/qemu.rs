@@ -16,10 +16,9 @@ use vm_init::plan::Plan;
 use super::{
     apt,
     console::{Console, Ending},
+    emulator::Emulator,
 };
 use crate::setup::ebpf_toolchain::find_program;
-
-const QEMU: &str = "qemu-system-x86_64";
 
 /// An oops ends the machine at once, and its messages are not hidden by `quiet`.
 const KERNEL_LINE: &str = "console=ttyS0 quiet loglevel=5 oops=panic panic=-1 mitigations=off";
@@ -34,13 +33,9 @@ pub(super) struct Run {
     pub(super) took: Duration,
 }
 
-/// Installs what booting and unpacking needs, where it is missing.
+/// Installs what unpacking kernels needs, where it is missing.
 pub(super) fn ensure_installed() -> Result<()> {
-    let needs = [
-        (QEMU, "qemu-system-x86"),
-        ("/sbin/depmod", "kmod"),
-        ("xz", "xz-utils"),
-    ];
+    let needs = [("/sbin/depmod", "kmod"), ("xz", "xz-utils")];
     let there = |program: &str| Path::new(program).is_file() || find_program(program).is_some();
     let missing: Vec<&str> = needs
         .iter()
@@ -55,12 +50,18 @@ pub(super) fn ensure_installed() -> Result<()> {
 }
 
 /// Boots the kernel and returns when the machine is off, or when it has to be ended.
-pub(super) fn boot(image: &Path, initrd: &Path, plan: &Plan, log: &Path) -> Result<Run> {
+pub(super) fn boot(
+    emulator: &Emulator,
+    image: &Path,
+    initrd: &Path,
+    plan: &Plan,
+    log: &Path,
+) -> Result<Run> {
     let start = Instant::now();
     let mut child = Guard(
-        command(image, initrd)
+        command(emulator, image, initrd)
             .spawn()
-            .with_context(|| format!("cannot run {QEMU}"))?,
+            .context("cannot run QEMU")?,
     );
     let stdout = child.0.stdout.take().context("QEMU has no output")?;
     let mut log = File::create(log).with_context(|| format!("writing {}", log.display()))?;
@@ -114,8 +115,8 @@ pub(super) fn boot(image: &Path, initrd: &Path, plan: &Plan, log: &Path) -> Resu
 }
 
 /// `thread=single`: with a thread per processor some kernels oops when a probe's breakpoint is set.
-fn command(image: &Path, initrd: &Path) -> Command {
-    let mut command = Command::new(QEMU);
+fn command(emulator: &Emulator, image: &Path, initrd: &Path) -> Command {
+    let mut command = emulator.command();
     command
         .args([
             "-accel",
