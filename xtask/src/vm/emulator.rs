@@ -19,7 +19,9 @@ const QEMU: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
 /// Where Debian's packages put libraries.
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+/// And QEMU its parts.
+const MODULES: &str = "usr/lib/x86_64-linux-gnu/qemu";
 /// Where they put firmware.
 const FIRMWARE: &[&str] = &["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"];
 
@@ -53,10 +55,10 @@ impl Emulator {
         let Some(root) = &self.unpacked else {
             return Command::new(QEMU);
         };
-        let libraries = root.join(LIBRARIES);
+        let libraries = LIBRARIES.map(|folder| root.join(folder).display().to_string());
         let mut command = Command::new(root.join("usr/bin").join(QEMU));
-        command.env("QEMU_MODULE_DIR", libraries.join("qemu"));
-        command.env("LD_LIBRARY_PATH", libraries);
+        command.env("QEMU_MODULE_DIR", root.join(MODULES));
+        command.env("LD_LIBRARY_PATH", libraries.join(":"));
         for firmware in FIRMWARE {
             command.arg("-L").arg(root.join(firmware));
         }
