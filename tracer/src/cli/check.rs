@@ -53,6 +53,8 @@ enum Format {
 }
 
 pub(super) fn run(args: Args) -> Result<Outcome> {
+    args.output
+        .is_apart(args.budget.iter().chain([&args.file]))?;
     let mut budgets = args.max;
     let name = args.budget.as_ref().map(|path| path.display().to_string());
     if let (Some(path), Some(name)) = (&args.budget, &name) {

@@ -43,6 +43,7 @@ enum Format {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
+    args.output.is_apart(&args.from)?;
     let aggregate = match &args.from {
         Some(path) => super::recorded::read(path)?.0,
         None => trace(args.filters, &args.kernel, args.duration)?,
@@ -68,6 +69,6 @@ fn trace(filters: FilterArgs, kernel: &KernelArgs, duration: Duration) -> Result
         );
     }
     let mut aggregate = Aggregate::default();
-    live::trace(options, Some(duration), &mut aggregate, |_| Ok(()))?;
+    live::trace(options, duration, &mut aggregate)?;
     Ok(aggregate)
 }

@@ -57,6 +57,7 @@ enum Format {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
+    args.output.is_apart(args.base.iter().chain(&args.files))?;
     let (bases, new) = match (args.base.as_slice(), args.files.as_slice()) {
         ([], [base, new]) => (vec![base.clone()], new),
         ([_, ..], [new]) => (args.base.clone(), new),

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::recorded;
+use super::{output, recorded};
 use crate::{
     error::Result,
-    export::{self, Jsonl, Parquet, Perfetto},
+    export::{Exporter, Jsonl, Parquet, Perfetto},
     file,
 };
 
@@ -39,28 +39,14 @@ enum Format {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let (path, force) = (&args.output, args.force);
-    let completeness = match args.to {
-        Format::Parquet => {
-            let mut parquet = Parquet::new(path, force);
-            let completeness = file::read(&args.file, &mut parquet)?;
-            parquet
-                .finish()
-                .map_err(|error| export::failed(path, error))?;
-            completeness
-        }
-        Format::Jsonl => {
-            let mut jsonl = Jsonl::create(path, force)?;
-            file::read(&args.file, &mut jsonl)?
-        }
-        Format::Perfetto => {
-            let mut perfetto = Perfetto::create(path, force)?;
-            let completeness = file::read(&args.file, &mut perfetto)?;
-            perfetto
-                .finish()
-                .map_err(|error| export::failed(path, error))?;
-            completeness
-        }
+    output::is_apart(path, [&args.file])?;
+    let mut exporter: Box<dyn Exporter> = match args.to {
+        Format::Parquet => Box::new(Parquet::new(path, force)),
+        Format::Jsonl => Box::new(Jsonl::create(path, force)?),
+        Format::Perfetto => Box::new(Perfetto::create(path, force)?),
     };
+    let completeness = file::read(&args.file, exporter.as_mut())?;
+    exporter.finish()?;
     recorded::warn(&args.file, completeness);
     Ok(())
 }

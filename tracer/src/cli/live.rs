@@ -1,6 +1,6 @@
 //! A live trace's loop: the kernel's buffers, timers and signals, for every command that traces.
 
-use std::{io::IsTerminal as _, os::fd::OwnedFd, time::Duration};
+use std::{os::fd::OwnedFd, time::Duration};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -143,27 +143,18 @@ impl Live {
     }
 }
 
-/// Traces into a sink until time is up or a signal comes; `ended` gets the last line before the programs
-/// are detached.
+/// Traces into a sink for a time, or until a signal comes.
 ///
 /// # Errors
 ///
 /// See [`Live::start`] and [`Live::step`].
-pub(super) fn trace(
-    options: Options,
-    limit: Option<Duration>,
-    sink: &mut dyn Sink,
-    ended: impl FnOnce(&End) -> anyhow::Result<()>,
-) -> Result<()> {
+pub(super) fn trace(options: Options, limit: Duration, sink: &mut dyn Sink) -> Result<()> {
     block_on(async {
-        let mut live = Live::start(options, limit)?;
-        if limit.is_none() && std::io::stderr().is_terminal() {
-            eprintln!("tcptrace: tracing; Ctrl-C ends");
-        }
+        let mut live = Live::start(options, Some(limit))?;
         live.begin(sink)?;
         while live.step(sink).await? {}
-        let end = live.finish(sink)?;
-        ended(&end)
+        live.finish(sink)?;
+        Ok(())
     })
 }
 

@@ -1,16 +1,16 @@
 //! Where a command's result goes: a file, or stdout.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, ErrorKind, IsTerminal as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Output {
@@ -28,6 +28,18 @@ impl Output {
         let (columns, _) = crossterm::terminal::size().ok()?;
         // Some terminals do not say.
         (columns > 0).then_some(columns)
+    }
+
+    /// That it is none of the files that are read for it.
+    ///
+    /// # Errors
+    ///
+    /// Names the one that it is.
+    pub(super) fn is_apart<'a>(&self, read: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
+        match &self.output {
+            Some(path) => is_apart(path, read),
+            None => Ok(()),
+        }
     }
 
     /// Writes all of it. A new file can be read by its owner only, as it holds addresses.
@@ -48,6 +60,33 @@ impl Output {
             },
         }
         Ok(())
+    }
+}
+
+/// That what is written to `path` goes into none of the files that are read, by whatever name.
+///
+/// # Errors
+///
+/// Names the one that it is.
+pub(super) fn is_apart<'a>(path: &Path, read: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
+    let id = |path: &Path| {
+        fs::metadata(path)
+            .ok()
+            .map(|found| (found.dev(), found.ino()))
+    };
+    let Some(written) = id(path) else {
+        return Ok(());
+    };
+    match read.into_iter().find(|path| id(path) == Some(written)) {
+        Some(read) => Err(Error::usage(
+            format!(
+                "{} is {} itself, which is read",
+                path.display(),
+                read.display()
+            ),
+            "name another file for what is made of it",
+        )),
+        None => Ok(()),
     }
 }
 

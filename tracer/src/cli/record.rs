@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    fs,
     io::{self, IsTerminal as _, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::PathBuf,
@@ -181,7 +180,6 @@ fn around(args: Args) -> Result<u8> {
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
-                let _ = fs::remove_file(&recording.path);
                 eprintln!("tcptrace: {}: {error}", args.command[0].display());
                 return Ok(match error.kind() {
                     io::ErrorKind::NotFound => NOT_FOUND,

@@ -60,6 +60,7 @@ enum Format {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
+    args.output.is_apart(&args.from)?;
     let (aggregate, truncated) = match &args.from {
         Some(path) => recorded::read(path)?,
         None => (trace(args.filters, args.kernel, args.duration)?, None),

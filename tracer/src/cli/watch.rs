@@ -1,7 +1,7 @@
 //! `tcptrace watch`: events as they happen.
 
 use std::{
-    io::{self, BufWriter},
+    io::{self, BufWriter, IsTerminal as _},
     path::PathBuf,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use super::{
     filters::FilterArgs,
     kernel::KernelArgs,
     live::{self, Live},
-    screen, unless_reader_left,
+    screen,
 };
 use crate::{
     error::Result,
@@ -24,7 +24,7 @@ use crate::{
         run::{Screen, Wish},
         state::Page,
     },
-    sink::{Sink, json::Json, lines::Lines, summary, tee::Tee},
+    sink::{Sink, json::Json, lines::Lines, piped::Piped, summary, tee::Tee},
 };
 
 #[derive(Debug, clap::Args)]
@@ -75,11 +75,20 @@ pub(super) fn run(args: Args) -> Result<()> {
         Format::Lines => Box::new(Lines(out)),
         Format::Json => Box::new(Json::new(out)),
     };
-    let mut both = both(sink.as_mut(), &mut writer);
-    let traced = live::trace(options, args.duration, &mut both, |end| {
-        summary::write(&mut io::stderr().lock(), end).map_err(Into::into)
-    });
-    unless_reader_left(traced).map(|_| ())
+    live::block_on(async {
+        let mut live = Live::start(options, args.duration)?;
+        if args.duration.is_none() && io::stderr().is_terminal() {
+            eprintln!("tcptrace: tracing; Ctrl-C ends");
+        }
+        let mut shown = Piped::new(sink.as_mut());
+        live.begin(&mut both(&mut shown, &mut writer))?;
+        while !shown.has_left && live.step(&mut both(&mut shown, &mut writer)).await? {}
+        let end = live.finish(&mut both(&mut shown, &mut writer))?;
+        if !shown.has_left {
+            summary::write(&mut io::stderr().lock(), &end)?;
+        }
+        Ok(())
+    })
 }
 
 /// What shows the trace, and what records it.

@@ -6,16 +6,20 @@ use std::{
     path::Path,
 };
 
+use super::Exporter;
 use crate::{
     error::Result,
     event::Event,
-    file::write,
+    file::place::{self, Place},
     sink::{Sink, json::Json},
     trace::frame::{End, Start},
 };
 
 /// Writes the lines into a file.
-pub struct Jsonl(Json<BufWriter<File>>);
+pub struct Jsonl {
+    out: Json<BufWriter<File>>,
+    place: Place,
+}
 
 impl Jsonl {
     /// Makes the file.
@@ -24,25 +28,35 @@ impl Jsonl {
     ///
     /// When it exists and `force` is not given, or can't be made.
     pub fn create(path: &Path, force: bool) -> Result<Self> {
-        let out = BufWriter::with_capacity(64 << 10, write::create(path, force)?);
-        Ok(Self(Json::new(out)))
+        let (file, place) = place::create(path, force)?;
+        let out = Json::new(BufWriter::with_capacity(64 << 10, file));
+        Ok(Self { out, place })
+    }
+}
+
+impl Exporter for Jsonl {
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.out
+            .flush()
+            .map_err(|error| super::failed(self.place.path(), error))?;
+        self.place.keep()
     }
 }
 
 impl Sink for Jsonl {
     fn start(&mut self, start: &Start) -> io::Result<()> {
-        self.0.start(start)
+        self.out.start(start)
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.0.event(event)
+        self.out.event(event)
     }
 
     fn end(&mut self, end: &End) -> io::Result<()> {
-        self.0.end(end)
+        self.out.end(end)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
 }

@@ -23,12 +23,14 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
+use super::{Exporter, failed};
 use crate::{
+    error::Result,
     event::Event,
     fact::Fact,
     file::{
         batch::{Batch, Batches},
-        write,
+        place::{self, Place},
     },
     sink::Sink,
     time::Time,
@@ -50,6 +52,7 @@ struct Day {
     batch: Batch,
     schema: Arc<Schema>,
     out: ArrowWriter<File>,
+    place: Place,
 }
 
 impl Parquet {
@@ -64,18 +67,17 @@ impl Parquet {
             days: BTreeMap::new(),
         }
     }
+}
 
-    /// Completes the files.
-    ///
-    /// # Errors
-    ///
-    /// When they can't be written.
-    pub fn finish(mut self) -> io::Result<()> {
+impl Exporter for Parquet {
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        let mut places = Vec::new();
         for (_, mut day) in std::mem::take(&mut self.days) {
-            day.send()?;
-            day.out.close().map_err(io::Error::from)?;
+            day.complete()
+                .map_err(|error| failed(day.place.path(), error))?;
+            places.push(day.place);
         }
-        Ok(())
+        places.into_iter().try_for_each(Place::keep)
     }
 }
 
@@ -91,8 +93,8 @@ impl Batches for Parquet {
                     .join(format!("date={}", date.get(..10).unwrap_or("unknown")));
                 fs::create_dir_all(&folder)?;
                 let path = folder.join(format!("{}.parquet", self.name));
-                let file = write::create(&path, self.force).map_err(io::Error::other)?;
-                entry.insert(Day::new(file)?)
+                let (file, place) = place::create(&path, self.force).map_err(io::Error::other)?;
+                entry.insert(Day::new(file, place)?)
             }
         };
         if day.batch.is_full() {
@@ -134,7 +136,7 @@ impl Sink for Parquet {
 }
 
 impl Day {
-    fn new(file: File) -> io::Result<Self> {
+    fn new(file: File, place: Place) -> io::Result<Self> {
         let batch = Batch::new([]);
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -157,7 +159,18 @@ impl Day {
         let schema = Arc::new(Schema::new(schema.collect::<Vec<_>>()));
         let out = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
             .map_err(io::Error::from)?;
-        Ok(Self { batch, schema, out })
+        Ok(Self {
+            batch,
+            schema,
+            out,
+            place,
+        })
+    }
+
+    fn complete(&mut self) -> io::Result<()> {
+        self.send()?;
+        self.out.finish().map_err(io::Error::from)?;
+        Ok(())
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -173,7 +186,10 @@ impl Day {
 const HOST: &str = "host";
 
 /// The batch with the columns of `schema`, times as microseconds.
-fn plain(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
+fn plain(
+    batch: &RecordBatch,
+    schema: &Arc<Schema>,
+) -> std::result::Result<RecordBatch, ArrowError> {
     let columns = batch
         .schema()
         .fields()

@@ -13,10 +13,11 @@ use std::{
 
 use serde_json::{Value, json};
 
+use super::Exporter;
 use crate::{
     error::Result,
     event::{Detail, Event},
-    file::write,
+    file::place::{self, Place},
     identity::{Identity, Pid},
     sink::Sink,
     time::Time,
@@ -29,6 +30,7 @@ const REUSED: u64 = 10_000_000;
 /// Writes the trace into a file.
 pub struct Perfetto {
     out: BufWriter<File>,
+    place: Place,
     begun: Time,
     is_first: bool,
     /// The track group of each process, by its number and the name that it has been given.
@@ -44,8 +46,10 @@ impl Perfetto {
     ///
     /// When it exists and `force` is not given, or can't be made.
     pub fn create(path: &Path, force: bool) -> Result<Self> {
+        let (file, place) = place::create(path, force)?;
         Ok(Self {
-            out: BufWriter::with_capacity(64 << 10, write::create(path, force)?),
+            out: BufWriter::with_capacity(64 << 10, file),
+            place,
             begun: Time::default(),
             is_first: true,
             tracks: HashMap::new(),
@@ -53,12 +57,7 @@ impl Perfetto {
         })
     }
 
-    /// Completes the file, also for a trace that has no end.
-    ///
-    /// # Errors
-    ///
-    /// When it can't be written.
-    pub fn finish(mut self) -> io::Result<()> {
+    fn complete(&mut self) -> io::Result<()> {
         if self.is_first {
             self.out.write_all(b"{\"traceEvents\":[")?;
         }
@@ -125,6 +124,14 @@ struct Slice<'a> {
     from: f64,
     to: f64,
     args: Value,
+}
+
+impl Exporter for Perfetto {
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.complete()
+            .map_err(|error| super::failed(self.place.path(), error))?;
+        self.place.keep()
+    }
 }
 
 impl Sink for Perfetto {

@@ -7,7 +7,8 @@ pub mod table;
 
 pub(crate) mod batch;
 mod column;
-pub(crate) mod write;
+pub(crate) mod place;
+mod write;
 
 mod decode;
 mod message;

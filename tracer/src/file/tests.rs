@@ -337,7 +337,14 @@ fn trace(events: u64, each: u64) -> Vec<Part> {
 }
 
 fn write(path: &Path, parts: &[Part]) {
-    let mut writer = Writer::create(path, false).unwrap();
+    feed(Writer::create(path, false).unwrap(), parts);
+}
+
+fn write_forced(path: &Path, parts: &[Part]) {
+    feed(Writer::create(path, true).unwrap(), parts);
+}
+
+fn feed(mut writer: Writer, parts: &[Part]) {
     for part in parts {
         part.feed(&mut writer).unwrap();
     }
@@ -479,7 +486,18 @@ fn an_existing_file_stays_unless_forced_and_nobody_else_may_read_it() {
     let error = Writer::create(&path, false).err().unwrap();
     assert!(error.to_string().contains("--force"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"mine");
-    drop(Writer::create(&path, true).unwrap());
+    // One that never ran leaves nothing, and replaces nothing.
+    let parts = trace(1, 1);
+    let begun = |path: &Path| {
+        let mut writer = Writer::create(path, true).unwrap();
+        parts[0].feed(&mut writer).unwrap();
+    };
+    begun(&path);
+    begun(&folder.path().join("new"));
+    assert_eq!(fs::read(&path).unwrap(), b"mine");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    write_forced(&path, &parts);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     assert!(read(&path, &mut Fed::default()).is_ok());
     // What a link points to is not touched.
@@ -487,9 +505,17 @@ fn an_existing_file_stays_unless_forced_and_nobody_else_may_read_it() {
     fs::write(&target, "other").unwrap();
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(&target, &link).unwrap();
-    drop(Writer::create(&link, true).unwrap());
+    write_forced(&link, &parts);
     assert!(fs::symlink_metadata(&link).unwrap().is_file());
     assert_eq!(fs::read(&target).unwrap(), b"other");
+    // Nor is one that somebody else has made meanwhile.
+    let late = folder.path().join("late");
+    let mut writer = Writer::create(&late, false).unwrap();
+    fs::write(&late, "other").unwrap();
+    let fed: std::io::Result<()> = parts.iter().try_for_each(|part| part.feed(&mut writer));
+    assert!(fed.unwrap_err().to_string().contains("exists"));
+    drop(writer);
+    assert_eq!(fs::read(&late).unwrap(), b"other");
 }
 
 /// Files of earlier versions stay readable. `tests/data/` holds one of each, made by the tool of its time.

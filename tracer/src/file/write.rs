@@ -2,9 +2,8 @@
 
 use std::{
     env,
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, BufWriter, Write},
-    os::unix::fs::{OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -24,9 +23,10 @@ use arrow_schema::{ArrowError, Schema};
 use super::{
     MADE_BY, VERSION, VERSION_KEY,
     batch::{Batch, Batches},
+    place::{self, Place, broken},
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     event::Event,
     fact::Fact,
     kernel::counters::HookRow,
@@ -40,10 +40,13 @@ use crate::{
 const WAITING: usize = 16;
 
 /// Writes a trace into a file. Rows reach the file when a batch is full and with every [`Sink::sums`], so
-/// that a crash loses no more than came since.
+/// that a crash loses no more than came since. The file takes its name when the trace goes on after its
+/// start: one that never ran leaves no file, and replaces none.
 pub struct Writer {
     batch: Batch,
     path: PathBuf,
+    /// Until the file has its name.
+    place: Option<Place>,
     thread: Option<(SyncSender<RecordBatch>, JoinHandle<io::Result<()>>)>,
     written: Arc<AtomicU64>,
     events: u64,
@@ -58,7 +61,7 @@ impl Writer {
     ///
     /// When it exists and `force` is not given, or can't be made.
     pub fn create(path: &Path, force: bool) -> Result<Self> {
-        let file = create(path, force)?;
+        let (file, place) = place::create(path, force)?;
         let batch = Batch::new([
             (VERSION_KEY.to_owned(), VERSION.to_string()),
             (
@@ -80,6 +83,7 @@ impl Writer {
         Ok(Self {
             batch,
             path: path.to_owned(),
+            place: Some(place),
             thread: Some((sender, thread)),
             written,
             events: 0,
@@ -97,6 +101,13 @@ impl Writer {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    fn keep(&mut self) -> io::Result<()> {
+        let Some(place) = self.place.take() else {
+            return Ok(());
+        };
+        place.keep().map_err(io::Error::other)
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -147,6 +158,7 @@ impl Sink for Writer {
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.keep()?;
         self.at(event.ts)?.event(event);
         self.events += 1;
         Ok(())
@@ -158,6 +170,7 @@ impl Sink for Writer {
     }
 
     fn sums(&mut self, sums: &Sums) -> io::Result<()> {
+        self.keep()?;
         if self.hooks == sums.hooks {
             self.put_rows(sums.ts, &sums.processes, &[])?;
         } else {
@@ -168,6 +181,7 @@ impl Sink for Writer {
     }
 
     fn end(&mut self, end: &End) -> io::Result<()> {
+        self.keep()?;
         self.put_end(end)?;
         self.send()?;
         self.close()
@@ -231,44 +245,4 @@ fn io_error(error: ArrowError) -> io::Error {
         ArrowError::IoError(_, error) => error,
         error => io::Error::other(error),
     }
-}
-
-fn broken(path: &Path, error: &io::Error) -> Error {
-    Error::from(anyhow::anyhow!("{}: {error}", path.display()))
-}
-
-/// Makes a file that only its owner may read. One that exists is removed first and never written into: it
-/// may be a link, and its mode another. Under sudo the file belongs to who called it.
-///
-/// # Errors
-///
-/// When it exists and `force` is not given, or can't be made.
-pub(crate) fn create(path: &Path, force: bool) -> Result<File> {
-    if force && let Ok(found) = fs::symlink_metadata(path) {
-        if !found.is_file() && !found.is_symlink() {
-            return Err(Error::usage(
-                format!("{} is not a plain file", path.display()),
-                "--force replaces a file; name another",
-            ));
-        }
-        fs::remove_file(path).map_err(|error| broken(path, &error))?;
-    }
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Error::usage(
-                format!("{} exists", path.display()),
-                "name another file, or replace it with --force",
-            ),
-            _ => broken(path, &error),
-        })?;
-    let id = |name| env::var(name).ok().and_then(|id| id.parse::<u32>().ok());
-    if let (Some(uid), Some(gid)) = (id("SUDO_UID"), id("SUDO_GID")) {
-        // Without the right to do so it belongs to who made it.
-        let _ = fchown(&file, Some(uid), Some(gid));
-    }
-    Ok(file)
 }

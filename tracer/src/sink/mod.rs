@@ -6,6 +6,7 @@ pub mod summary;
 
 pub mod only;
 pub mod paced;
+pub mod piped;
 pub mod tee;
 
 use std::io;
