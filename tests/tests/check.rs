@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 use tcptrace_tests::{
-    Netns, Trace, Traffic, require_root, schema, tcptrace, tcptrace_path,
+    Netns, Trace, Traffic, need_program, require_root, schema, tcptrace, tcptrace_path,
     trouble::{Trouble, printed},
     wait,
 };
@@ -258,9 +258,10 @@ fn the_page_for_ci_is_true() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     };
     // In a namespace, as it is root already; a program that makes a few connections stands for the job's.
-    write("sudo", "#!/bin/sh\nexec \"$@\"\n");
+    fs::create_dir(folder.path().join("bin")).unwrap();
+    write("bin/sudo", "#!/bin/sh\nexec \"$@\"\n");
     write(
-        "tcptrace",
+        "bin/tcptrace",
         &format!("#!/bin/sh\nexec {} \"$@\"\n", tcptrace_path().display()),
     );
     write(
@@ -277,14 +278,21 @@ for _ in range(20):
     );
     write("budget.toml", blocks("budget.toml")[0]);
     let netns = Netns::new();
-    let path = format!("{}:{}", folder.path().display(), env::var("PATH").unwrap());
+    need_program("curl", "curl");
+    let path = format!(
+        "{}/bin:{}",
+        folder.path().display(),
+        env::var("PATH").unwrap()
+    );
+    let url = format!("file://{}", tcptrace_path().display());
     let sh = |script: &str| -> Output {
         let mut command: Command = netns.command("/bin/sh");
         command
             .args(["-euxc", script])
             .current_dir(folder.path())
             .env("PATH", &path)
-            .env("USER", "root");
+            .env("USER", "root")
+            .env("TCPTRACE_URL", &url);
         command.output().unwrap()
     };
     let scripts = blocks("run: shell");
@@ -315,10 +323,17 @@ for _ in range(20):
                 .trim_start_matches("- ")
                 .trim_start_matches("run: ")
         })
-        .filter(|line| line.starts_with("sudo ") || line.starts_with("tcptrace "))
+        .filter(|line| {
+            let mut commands = ["curl ", "sudo ", "tcptrace "].iter();
+            commands.any(|command| line.starts_with(command))
+        })
         .collect();
-    assert_eq!(steps.len(), 5, "{steps:?}");
-    let output = sh(&steps.join("\n"));
+    assert_eq!(steps.len(), 7, "{steps:?}");
+    // It is there when its step is done, and not before.
+    fs::remove_file(folder.path().join("bin/tcptrace")).unwrap();
+    let steps = steps.join("\n");
+    assert!(steps.contains(" /usr/local/bin/"), "{steps}");
+    let output = sh(&steps.replace("/usr/local/bin/", "bin/"));
     assert!(output.status.success(), "{}", said(&output));
     assert!(said(&output).contains("::notice "), "{}", said(&output));
     assert!(

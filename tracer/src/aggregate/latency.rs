@@ -12,6 +12,10 @@ pub struct Latency {
     pub connect_us: Histogram<u64>,
     /// From the first state to the last.
     pub duration_us: Histogram<u64>,
+    /// The longest handshake, exactly.
+    pub longest_connect_us: u64,
+    /// The longest life, exactly.
+    pub longest_duration_us: u64,
     us_in_state: [u64; state::COUNT],
 }
 
@@ -20,6 +24,8 @@ impl Default for Latency {
         Self {
             connect_us: histogram(),
             duration_us: histogram(),
+            longest_connect_us: 0,
+            longest_duration_us: 0,
             us_in_state: [0; state::COUNT],
         }
     }
@@ -39,6 +45,8 @@ impl Latency {
         // What grows to any 64-bit number has room for what another one has.
         let _ = self.connect_us.add(&other.connect_us);
         let _ = self.duration_us.add(&other.duration_us);
+        self.longest_connect_us = self.longest_connect_us.max(other.longest_connect_us);
+        self.longest_duration_us = self.longest_duration_us.max(other.longest_duration_us);
         for (sum, us) in self.us_in_state.iter_mut().zip(other.us_in_state) {
             *sum = sum.saturating_add(us);
         }
@@ -50,11 +58,20 @@ impl Latency {
         duration_us: Option<u64>,
         us_in_state: &UsInState,
     ) {
-        for (histogram, us) in [
-            (&mut self.connect_us, connect_us),
-            (&mut self.duration_us, duration_us),
+        for (histogram, longest, us) in [
+            (
+                &mut self.connect_us,
+                &mut self.longest_connect_us,
+                connect_us,
+            ),
+            (
+                &mut self.duration_us,
+                &mut self.longest_duration_us,
+                duration_us,
+            ),
         ] {
             if let Some(us) = us {
+                *longest = us.max(*longest);
                 // It grows to any 64-bit number; only `saturating_record` would not let it.
                 let _ = histogram.record(us);
             }

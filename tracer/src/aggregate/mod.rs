@@ -29,7 +29,7 @@ pub use self::{
 use crate::{
     event::{Detail, Event},
     fact::{Fact, Facts, Subject},
-    identity::Pid,
+    identity::{Pid, UNKNOWN},
     kernel::counters::HookRow,
     sink::Sink,
     time::Time,
@@ -52,7 +52,7 @@ pub struct Aggregate {
     pub processes: FxHashMap<Pid, Process>,
     /// Connections that retransmit or were reset, the worst of them.
     pub connections: Connections,
-    /// Latencies and lifetimes by program (`comm`).
+    /// Latencies and lifetimes by program (`comm`); those without a known owner under [`UNKNOWN`].
     pub programs: BTreeMap<String, Latency>,
     /// The books of each hook.
     pub hooks: Vec<HookRow>,
@@ -153,14 +153,14 @@ impl Sink for Aggregate {
             us_in_state,
             ..
         } = event.detail
-            && let Some(owner) = &event.owner
         {
-            match self.programs.get_mut(&owner.comm) {
+            let comm = event.owner.as_ref().map_or(UNKNOWN, |owner| &owner.comm);
+            match self.programs.get_mut(comm) {
                 Some(program) => program.add(connect_us, duration_us, &us_in_state),
                 None => {
                     let mut program = Latency::default();
                     program.add(connect_us, duration_us, &us_in_state);
-                    self.programs.insert(owner.comm.clone(), program);
+                    self.programs.insert(comm.to_owned(), program);
                 }
             }
         }

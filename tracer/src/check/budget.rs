@@ -163,7 +163,29 @@ struct File {
     max_per_connection: Limits<Measure>,
     max_per_second: Limits<Measure>,
     latency: Latencies,
-    program: BTreeMap<String, Program>,
+    program: BTreeMap<Comm, Program>,
+}
+
+/// A program's name, as long as the kernel keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+struct Comm(String);
+
+/// Bytes of it (`include/linux/sched.h: TASK_COMM_LEN`, less the last one).
+const COMM: usize = 15;
+
+impl TryFrom<String> for Comm {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if (1..=COMM).contains(&name.len()) {
+            return Ok(Self(name));
+        }
+        let cut = &name[..name.floor_char_boundary(COMM)];
+        Err(format!(
+            "no process is called `{name}`: the kernel keeps 1 to {COMM} bytes of a name, of this one `{cut}`"
+        ))
+    }
 }
 
 /// The tables of a program.
@@ -219,7 +241,7 @@ pub fn parse(text: &str) -> Result<Vec<Budget>, String> {
     add(&Scope::Trace, tables, &file.latency);
     for (comm, program) in &file.program {
         let scope = Scope::Program {
-            comm: comm.clone(),
+            comm: comm.0.clone(),
             is_optional: program.optional,
         };
         let tables = [
@@ -356,6 +378,11 @@ p50 = 100
                 "[program.a.max]\n\"retransmits:never\" = 0",
                 &["line 2", "no sort `never`", "tlp"],
             ),
+            (
+                "[program.a.max]\nretransmits = 0\n[program.a-name-of-17-bytes.max]\nretransmits = 0",
+                &["line 3", "1 to 15 bytes", "`a-name-of-17-by`"],
+            ),
+            ("[program.\"\".max]\nretransmits = 0", &["1 to 15 bytes"]),
             ("max", &["line 1"]),
         ] {
             let error = parse(file).unwrap_err();

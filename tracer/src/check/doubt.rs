@@ -22,6 +22,20 @@ impl Checker<'_> {
         if let Some(reason) = self.truncated {
             return Some(format!("the recording is truncated ({reason})"));
         }
+        if self.aggregate.processes.is_empty() && self.aggregate.events.is_empty() {
+            return Some(String::from(
+                "nothing was recorded, no process and no event: what a command asks a daemon for, as docker does, is \
+                 outside its process tree",
+            ));
+        }
+        if matches!(budget.scope, Scope::Program { .. })
+            && !matches!(budget.what, What::Latency(..))
+            && self.has_others()
+        {
+            return Some(String::from(
+                "more programs ended than are told apart, and this may have been one of them",
+            ));
+        }
         if let Scope::Program { comm, is_optional } = &budget.scope
             && processes.is_empty()
         {
@@ -51,6 +65,15 @@ impl Checker<'_> {
             return Some(format!("events are missing: {}", lost.join(", ")));
         }
         missing_in_events(budget, processes)
+    }
+
+    /// Whether ended processes of several programs are told together.
+    fn has_others(&self) -> bool {
+        let mut processes = self.aggregate.processes.values();
+        processes.any(|process| {
+            let who = process.who.as_ref();
+            who.is_some_and(|who| who.is_past_of_others())
+        })
     }
 }
 

@@ -116,8 +116,17 @@ impl Checker<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
+    use tracer_common::record::{Cause, End};
+
     use super::*;
-    use crate::{aggregate::sample::sample, check::budget};
+    use crate::{
+        aggregate::sample::{Sample, connection, retransmit, sample},
+        check::budget,
+        event::Role,
+        identity::Identity,
+    };
 
     fn checker(aggregate: &Aggregate) -> Checker<'_> {
         Checker {
@@ -245,10 +254,7 @@ mod tests {
     fn a_sort_is_unknown_where_its_events_are_missing() {
         let mut sample = sample();
         let who = sample.process(5, "late");
-        sample.count(
-            Some(&who),
-            &crate::aggregate::sample::retransmit(tracer_common::record::Cause::Rto, 2, 0),
-        );
+        sample.count(Some(&who), &retransmit(Cause::Rto, 2, 0));
         let aggregate = sample.end(10);
         assert_eq!(
             one(&checker(&aggregate), "[max]\nretransmits = 16").verdict,
@@ -259,6 +265,81 @@ mod tests {
             matches!(&checked.verdict, Verdict::Inconclusive(why) if why.starts_with("2 of")),
             "{checked:?}"
         );
+    }
+
+    #[test]
+    fn a_latency_is_over_when_all_that_it_can_have_been_is() {
+        let mut sample = Sample::new();
+        let who = sample.process(5, "late");
+        for owner in [Some(&who), None] {
+            sample.event(
+                1,
+                owner,
+                Role::Active,
+                connection(End::ClosedLocal, None, 0, 499_900),
+            );
+        }
+        let aggregate = sample.end(10);
+        for (file, is_held) in [
+            ("[latency.connect_us]\np99 = 500_000", true),
+            ("[latency.connect_us]\np50 = 490_000", false),
+            // The longest is known exactly.
+            ("[latency.connect_us]\nmax = 499_900", true),
+            ("[latency.connect_us]\nmax = 499_899", false),
+            ("[program.late.latency.duration_us]\nmax = 5_998_800", true),
+            ("[program.late.latency.duration_us]\nmax = 5_998_799", false),
+        ] {
+            let verdict = one(&checker(&aggregate), file).verdict;
+            assert_eq!(verdict == Verdict::Held, is_held, "{file}: {verdict:?}");
+        }
+        // Those without a known owner are among the trace's.
+        let checked = one(&checker(&aggregate), "[latency.connect_us]\nmax = 499_900");
+        assert!(
+            checked.source.contains("of 2 connection records"),
+            "{checked:?}"
+        );
+    }
+
+    #[test]
+    fn nothing_holds_of_a_recording_of_nothing() {
+        let aggregate = Sample::new().end(10);
+        let nothing = Checker {
+            allow_lost: true,
+            ..checker(&aggregate)
+        };
+        for file in [
+            "[max]\nretransmits = 0",
+            "[program.a]\noptional = true\nmax = { retransmits = 0 }",
+        ] {
+            let checked = one(&nothing, file);
+            assert!(
+                matches!(&checked.verdict, Verdict::Inconclusive(why) if why.contains("nothing was recorded")),
+                "{checked:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_program_that_may_be_among_others_does_not_hold_its_counts() {
+        let mut sample = sample();
+        let others = Rc::new(Identity::past_of_others(1));
+        sample.event(1, Some(&others), Role::Active, retransmit(Cause::Rto, 1, 0));
+        let aggregate = sample.end(10);
+        for (file, is_held) in [
+            ("[max]\nretransmits = 15", true),
+            ("[program.worker.max]\nretransmits = 10", false),
+            (
+                "[program.absent]\noptional = true\nmax = { retransmits = 0 }",
+                false,
+            ),
+            (
+                "[program.worker.latency.connect_us]\nmax = 60_000_000",
+                true,
+            ),
+        ] {
+            let verdict = one(&checker(&aggregate), file).verdict;
+            assert_eq!(verdict == Verdict::Held, is_held, "{file}: {verdict:?}");
+        }
     }
 
     #[test]

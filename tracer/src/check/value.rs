@@ -63,18 +63,24 @@ pub(super) fn value(
                     all.merge(program);
                 }
             }
-            let histogram = match latency {
-                Latency::Connect => &all.connect_us,
-                Latency::Duration => &all.duration_us,
+            let (histogram, longest) = match latency {
+                Latency::Connect => (&all.connect_us, all.longest_connect_us),
+                Latency::Duration => (&all.duration_us, all.longest_duration_us),
             };
-            let value =
-                (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile.0) as f64);
+            let is_longest = quantile.0 >= 1.0;
+            let us = if is_longest {
+                longest
+            } else {
+                // The least that it can have been: nothing is violated by rounding.
+                histogram.lowest_equivalent(histogram.value_at_quantile(quantile.0))
+            };
             let source = format!(
-                "{} of {} (two digits)",
+                "{} of {}{}",
                 latency.name(),
-                number::count(histogram.len(), "connection record")
+                number::count(histogram.len(), "connection record"),
+                if is_longest { "" } else { ", two digits" }
             );
-            (value, source)
+            ((!histogram.is_empty()).then_some(us as f64), source)
         }
     }
 }

@@ -57,6 +57,9 @@ impl fmt::Display for Pid {
     }
 }
 
+/// What stands for the name of an owner that is not known.
+pub const UNKNOWN: &str = "(owner unknown)";
+
 /// The name of those whose programs are not told apart either.
 const OTHERS: &str = "(other programs)";
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     aggregate::{Aggregate, Process},
-    identity::{Identity, cgroup::Container},
+    identity::{Identity, UNKNOWN, cgroup::Container},
     time::Time,
 };
 
@@ -43,7 +43,7 @@ impl Who {
         match (&self.comm, self.pid) {
             (Some(comm), Some(0)) => format!("{comm}[ended]"),
             (Some(comm), Some(pid)) => format!("{comm}[{pid}]"),
-            _ => String::from("(owner unknown)"),
+            _ => String::from(UNKNOWN),
         }
     }
 }
