@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Serialize, Serializer};
 use tracer_common::{
     hook::Hook,
+    process::Totals,
     record::{Cause, End},
 };
 
 use crate::{
-    aggregate::Process,
+    aggregate::{Aggregate, Process},
     event::{Errno, Syscall},
 };
 
@@ -201,6 +202,23 @@ pub fn in_events(kind: Kind, process: &Process) -> u64 {
     }
 }
 
+/// The trace was cut off: what happened after its last sums is told by events alone, and counted by them.
+pub fn complete(aggregate: &mut Aggregate) {
+    for process in aggregate.processes.values_mut() {
+        let told = |kind| in_events(kind, process).max(kind.total(process));
+        process.totals = Totals {
+            connections: told(Kind::Connections),
+            connect_failed: told(Kind::ConnectFailed),
+            retransmit_segs: told(Kind::Retransmits),
+            resets_sent: told(Kind::ResetsSent),
+            resets_received: told(Kind::ResetsReceived),
+            time_wait_overflow: told(Kind::TimeWaitOverflow),
+            fd_exhausted: told(Kind::FdExhausted),
+            lost: process.totals.lost,
+        };
+    }
+}
+
 impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.name())?;
@@ -280,7 +298,12 @@ impl TryFrom<String> for Measure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::sample::sample;
+    use crate::{
+        aggregate::sample::{Sample, sample},
+        report::{Part, Report},
+        sink::Sink as _,
+        trace::frame::Sums,
+    };
 
     #[test]
     fn names_are_read_back() {
@@ -318,5 +341,42 @@ mod tests {
         let error = "retransmits:late".parse::<Measure>().unwrap_err();
         assert!(error.contains("there are unknown, rto, fast"), "{error}");
         assert!("resets_sent:rto".parse::<Measure>().is_err());
+    }
+
+    #[test]
+    fn a_trace_that_was_cut_off_counts_what_came_after_its_last_sums() {
+        let whole = sample().end(10);
+        let mut cut = sample().cut();
+        // The sums of one process are older than its events, those of the others have not come.
+        let of = |comm: &str, aggregate: &Aggregate| {
+            let mut processes = aggregate.processes.values();
+            let is_it =
+                |process: &&Process| process.who.as_ref().is_some_and(|who| who.comm == comm);
+            processes.find(is_it).map(|process| process.totals)
+        };
+        let mut rows = whole.end.as_ref().unwrap().processes.clone();
+        rows.retain(|row| row.who.as_ref().is_some_and(|who| who.comm == "worker"));
+        rows[0].totals.connections -= 3;
+        rows[0].totals.retransmit_segs += 7;
+        let told = rows[0].totals;
+        cut.sums(&Sums {
+            ts: cut.now,
+            processes: rows,
+            hooks: Vec::new(),
+        })
+        .unwrap();
+        complete(&mut cut);
+        let worker = Totals {
+            connections: told.connections + 3,
+            ..told
+        };
+        assert_eq!(of("worker", &cut), Some(worker));
+        assert_eq!(of("redis-server", &cut), of("redis-server", &whole));
+        let report = Report::of(&cut, Part::All, Some("no end"));
+        assert_eq!(report.connections.unwrap().connections, 21);
+        // Nothing is made of nothing.
+        let mut empty = Sample::new().cut();
+        complete(&mut empty);
+        assert!(empty.processes.is_empty());
     }
 }

@@ -6,13 +6,18 @@ use crate::{
     aggregate::Aggregate,
     error::Result,
     file::{self, Completeness},
+    measure,
 };
 
 /// What a file comes to, and why it has no end where it was cut off, which is said on stderr too.
 pub(super) fn read(path: &Path) -> Result<(Aggregate, Option<String>)> {
     let mut aggregate = Aggregate::default();
     let completeness = file::read(path, &mut aggregate)?;
-    Ok((aggregate, warn(path, completeness)))
+    let truncated = warn(path, completeness);
+    if truncated.is_some() {
+        measure::complete(&mut aggregate);
+    }
+    Ok((aggregate, truncated))
 }
 
 /// Says on stderr that a trace was cut off, and returns why.
