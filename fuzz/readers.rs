@@ -9,6 +9,7 @@ use tcptrace::{
     diagnose,
     diff::{By, Diff, Per, Run},
     document::{html, markdown, text},
+    export::{Exporter, Jsonl, Parquet, Perfetto},
     file::{self, Completeness},
     report::{Part, Report},
     screen::{
@@ -16,7 +17,14 @@ use tcptrace::{
         state::{Grouping, Page, State},
         ticket,
     },
-    sink::{Sink, json::Json, lines::Lines, tee::Tee},
+    sink::{
+        Sink,
+        json::Json,
+        lines::Lines,
+        only::{Only, Wanted},
+        paced::{Paced, Speed},
+        tee::Tee,
+    },
 };
 
 /// Reads bytes as a trace and shows it in every way. Returns whether they were any of a trace.
@@ -24,7 +32,7 @@ pub(crate) fn read(bytes: &[u8]) -> bool {
     let mut screen = State::default();
     let (mut lines, mut json) = (Lines(io::sink()), Json::new(io::sink()));
     let mut all = Tee(vec![&mut screen as &mut dyn Sink, &mut lines, &mut json]);
-    let read = file::read_from(Path::new("bytes"), bytes, bytes.len() as u64, &mut all);
+    let read = feed(bytes, &mut all);
     let Ok(completeness) = read else { return false };
     let truncated = match &completeness {
         Completeness::Complete => None,
@@ -53,14 +61,43 @@ pub(crate) fn read(bytes: &[u8]) -> bool {
     }
     let of = |state: State| Run::of(String::new(), state.aggregate, None, By::default());
     let mut again = State::default();
-    let _ = file::read_from(Path::new("bytes"), bytes, bytes.len() as u64, &mut again);
+    let _ = feed(bytes, &mut again);
     black_box(Diff::of(
         &[of(again)],
         &of(screen),
         By::default(),
         Per::default(),
     ));
+
+    let mut lines = Lines(io::sink());
+    let wanted = Wanted {
+        ports: vec![80],
+        events: vec!["connection", "state"],
+        ..Wanted::default()
+    };
+    let mut only = Only::new(&mut lines, wanted);
+    // So fast that it never waits.
+    let _ = feed(bytes, &mut Paced::new(&mut only, Speed::Times(1e30)));
     true
+}
+
+/// Exports bytes that are any of a trace into a folder.
+pub(crate) fn export(bytes: &[u8], folder: &Path) {
+    let file = folder.join("export");
+    let exporters: [fn(&Path) -> Option<Box<dyn Exporter>>; 3] = [
+        |file| Some(Box::new(Jsonl::create(file, true).ok()?)),
+        |file| Some(Box::new(Perfetto::create(file, true).ok()?)),
+        |file| Some(Box::new(Parquet::new(&file.with_extension("d"), true))),
+    ];
+    for mut exporter in exporters.into_iter().filter_map(|make| make(&file)) {
+        if feed(bytes, exporter.as_mut()).is_ok() {
+            let _ = exporter.finish();
+        }
+    }
+}
+
+fn feed(bytes: &[u8], sink: &mut dyn Sink) -> tcptrace::error::Result<Completeness> {
+    file::read_from(Path::new("bytes"), bytes, bytes.len() as u64, sink)
 }
 
 /// Every grouping of the table, and the page of the worst process.

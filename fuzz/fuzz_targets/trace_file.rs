@@ -5,6 +5,15 @@
 #[path = "../readers.rs"]
 mod readers;
 
+use std::sync::LazyLock;
+
+use tempfile::TempDir;
+
+/// Where exports go, over and over.
+static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a folder"));
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    readers::read(bytes);
+    if readers::read(bytes) {
+        readers::export(bytes, FOLDER.path());
+    }
 });

@@ -64,6 +64,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
+    fn a_trace_of_damaged_values_is_exported_or_an_error(damage in damage()) {
+        let folder = tempfile::tempdir().unwrap();
+        readers::export(&damaged(&PLAIN, damage), folder.path());
+    }
+
+    #[test]
     fn a_damaged_trace_is_read_or_an_error(damage in damage()) {
         readers::read(&damaged(&RECORDED, damage));
     }

@@ -157,8 +157,8 @@ impl Flow {
                 *self.ends.entry(end).or_default() += 1;
                 self.lossy += u64::from(segs_retrans > 0);
                 self.ended_segs += u64::from(segs_retrans);
-                self.bytes_sent += bytes_sent;
-                self.bytes_received += bytes_received;
+                self.bytes_sent = self.bytes_sent.saturating_add(bytes_sent);
+                self.bytes_received = self.bytes_received.saturating_add(bytes_received);
                 self.segs_out += u64::from(segs_out.unwrap_or(0));
                 self.srtt_us = srtt_us.or(self.srtt_us);
             }
@@ -188,7 +188,9 @@ impl Flow {
                 Direction::Sent => self.resets_sent += 1,
                 Direction::Received => self.resets_received += 1,
             },
-            Detail::TimeWaitOverflow { count, .. } => self.overflows += count,
+            Detail::TimeWaitOverflow { count, .. } => {
+                self.overflows = self.overflows.saturating_add(count);
+            }
             Detail::State { .. } | Detail::FdExhausted { .. } | Detail::Lost { .. } => {}
         }
     }
@@ -213,9 +215,9 @@ impl Flow {
         add_all(&mut self.retransmits, other.retransmits);
         self.resets_sent += other.resets_sent;
         self.resets_received += other.resets_received;
-        self.overflows += other.overflows;
-        self.bytes_sent += other.bytes_sent;
-        self.bytes_received += other.bytes_received;
+        self.overflows = self.overflows.saturating_add(other.overflows);
+        self.bytes_sent = self.bytes_sent.saturating_add(other.bytes_sent);
+        self.bytes_received = self.bytes_received.saturating_add(other.bytes_received);
         self.segs_out += other.segs_out;
         self.srtt_us = other.srtt_us.or(self.srtt_us);
     }

@@ -66,7 +66,8 @@ pub struct Descriptors {
 impl Descriptors {
     /// Adds another's; what was read at the last of them stays.
     fn merge(&mut self, more: Self) {
-        let (count, first) = (self.count + more.count, self.first.min(more.first));
+        let count = self.count.saturating_add(more.count);
+        let first = self.first.min(more.first);
         if more.last > self.last {
             *self = more;
         }
@@ -92,7 +93,8 @@ pub struct Overflow {
 impl Overflow {
     /// Adds another's; what was read at the last of them stays.
     fn merge(&mut self, more: Self) {
-        let (count, first) = (self.count + more.count, self.first.min(more.first));
+        let count = self.count.saturating_add(more.count);
+        let first = self.first.min(more.first);
         if more.last > self.last {
             *self = more;
         }
@@ -154,7 +156,7 @@ impl Process {
                         limit_soft: None,
                         limit_hard: None,
                     });
-                sum.count += count;
+                sum.count = sum.count.saturating_add(count);
                 sum.first = sum.first.min(event.ts);
                 sum.last = sum.last.max(event.ts);
                 sum.open_fds = open_fds.or(sum.open_fds);
@@ -178,7 +180,7 @@ impl Process {
                         tw_count: None,
                         tw_max: None,
                     });
-                sum.count += count;
+                sum.count = sum.count.saturating_add(count);
                 sum.first = sum.first.min(event.ts);
                 sum.last = sum.last.max(event.ts);
                 sum.tw_count = tw_count.or(sum.tw_count);

@@ -12,7 +12,7 @@ use super::{
     MADE_BY, VERSION, VERSION_KEY,
     decode::Layout,
     message::{Messages, Next},
-    rows::{Kind, Rows},
+    rows::{Kind, Rows, count},
 };
 use crate::{
     error::{Error, Result},
@@ -244,9 +244,9 @@ impl Trace {
                     self.sums.ts = ts;
                 }
                 if kind == Kind::Process {
-                    self.sums.processes.push(rows.process(row));
+                    self.sums.processes.push(or_damaged!(rows.process(row)));
                 } else {
-                    self.sums.hooks.extend(rows.hook(row));
+                    self.sums.hooks.extend(or_damaged!(rows.hook(row)));
                 }
             }
             Kind::Start | Kind::Filter | Kind::Attached => {
@@ -258,15 +258,12 @@ impl Trace {
                     self.tell_sums(sink)?;
                 }
                 self.tell_start(sink)?;
+                let duration_us = or_damaged!(count(&rows.table.duration_us, row));
                 let sums = std::mem::take(&mut self.sums);
                 let end = End {
                     event: "end",
                     ts,
-                    duration_us: rows
-                        .table
-                        .duration_us
-                        .get(row)
-                        .map_or(0, i64::cast_unsigned),
+                    duration_us: duration_us.unwrap_or_default(),
                     events: std::mem::take(&mut self.events),
                     hooks: sums.hooks,
                     processes: sums.processes,

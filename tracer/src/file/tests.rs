@@ -1,7 +1,10 @@
 //! What is written is read back as it was, and no file, however broken, does more than end early.
 
-use std::{borrow::Cow, fs, io, net::SocketAddr, path::Path, rc::Rc};
+use std::{borrow::Cow, fs, io, net::SocketAddr, path::Path, rc::Rc, sync::Arc};
 
+use arrow_array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, types::Int16Type};
+use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
+use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
 use tracer_common::{
     conn::OwnerSource,
@@ -13,10 +16,12 @@ use tracer_common::{
 
 use super::{Completeness, Writer, read, read_from};
 use crate::{
+    aggregate::Aggregate,
     event::{Detail, Direction, Ends, Errno, Event, LostReason, Role, State, Syscall, UsInState},
     fact::{Fact, Subject, Value},
     identity::{Identity, cgroup::Place},
     kernel::counters::{HookRow, Lost},
+    report::{self, Report},
     sink::Sink,
     time::Time,
     trace::frame::{End, HookStart, ProcessRow, Start, Sums},
@@ -512,7 +517,7 @@ fn an_existing_file_stays_unless_forced_and_nobody_else_may_read_it() {
     let late = folder.path().join("late");
     let mut writer = Writer::create(&late, false).unwrap();
     fs::write(&late, "other").unwrap();
-    let fed: std::io::Result<()> = parts.iter().try_for_each(|part| part.feed(&mut writer));
+    let fed: io::Result<()> = parts.iter().try_for_each(|part| part.feed(&mut writer));
     assert!(fed.unwrap_err().to_string().contains("exists"));
     drop(writer);
     assert_eq!(fs::read(&late).unwrap(), b"other");
@@ -546,6 +551,102 @@ fn files_of_all_versions_are_read() {
         );
         assert!(matches!(fed.0.first(), Some(Part::Start(_))));
         assert!(matches!(fed.0.last(), Some(Part::End(end)) if !end.processes.is_empty()));
+        // Its numbers stay the same.
+        let mut aggregate = Aggregate::default();
+        read(&path, &mut aggregate).unwrap();
+        let mut report = Report::of(&aggregate, report::Part::All, None);
+        report.findings.clear();
+        let report = serde_json::to_string_pretty(&report).unwrap();
+        insta::assert_snapshot!(format!("v{version}"), report);
+    }
+}
+
+/// A file of a later program of the same version: it has a column and a kind of row that are not known here, and
+/// lacks a column.
+#[test]
+fn what_is_not_known_is_passed_over_and_what_is_missing_is_null() {
+    let parts = trace(20, 10);
+    let whole = bytes(&parts);
+    let reader = StreamReader::try_new(whole.as_slice(), None).unwrap();
+    let schema = reader.schema();
+    let lacks = |field: &Field| field.name() == "srtt_us";
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .filter(|field| !lacks(field))
+        .collect();
+    let (later, texts) = (
+        Field::new("of_later", DataType::Int64, true),
+        Field::new_dictionary("text_of_later", DataType::Int16, DataType::Utf8, true),
+    );
+    let fields = fields.into_iter().map(|field| field.as_ref().clone());
+    let fields: Vec<Field> = [later].into_iter().chain(fields).chain([texts]).collect();
+    let metadata = schema.metadata().clone();
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+    let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+    for batch in reader {
+        let batch = batch.unwrap();
+        let rows = batch.num_rows();
+        let mut write = |batch: &RecordBatch| {
+            let column = |field: &Arc<Field>| -> ArrayRef {
+                match (field.name().as_str(), batch.column_by_name(field.name())) {
+                    (_, Some(column)) => Arc::clone(column),
+                    ("of_later", _) => Arc::new(Int64Array::from(vec![-1; batch.num_rows()])),
+                    _ => Arc::new(DictionaryArray::<Int16Type>::from_iter(
+                        (0..batch.num_rows()).map(|row| (row % 2 == 0).then_some("later")),
+                    )),
+                }
+            };
+            let columns = schema.fields().iter().map(column).collect();
+            writer
+                .write(&RecordBatch::try_new(Arc::clone(&schema), columns).unwrap())
+                .unwrap();
+        };
+        write(&batch.slice(0, 1));
+        // The same rows once more, as a kind that is not known.
+        let kinds: DictionaryArray<Int16Type> = (0..rows).map(|_| Some("of_later")).collect();
+        let mut columns = batch.columns().to_vec();
+        columns[batch.schema().index_of("event").unwrap()] = Arc::new(kinds);
+        write(&RecordBatch::try_new(batch.schema(), columns).unwrap());
+        write(&batch.slice(1, rows - 1));
+    }
+    writer.finish().unwrap();
+
+    let mut fed = Fed::default();
+    let completeness = read_bytes(&writer.into_inner().unwrap(), &mut fed);
+    assert_eq!(completeness.unwrap(), Completeness::Complete);
+    let parts: Vec<Part> = parts.into_iter().map(without_srtt).collect();
+    assert_eq!(fed.0, parts);
+}
+
+fn without_srtt(mut part: Part) -> Part {
+    if let Part::Event(event) = &mut part
+        && let Detail::Connection { srtt_us, .. } | Detail::Retransmit { srtt_us, .. } =
+            &mut event.detail
+    {
+        *srtt_us = None;
+    }
+    part
+}
+
+/// A count that no counter gets to is damage: it ends the trace, and is added to nothing.
+#[test]
+fn a_number_below_zero_or_beyond_reason_is_damage() {
+    for number in [-1, 1 << 60, i64::MAX] {
+        let mut parts = trace(3, 10);
+        let last = parts.len() - 1;
+        let Some(Part::End(end)) = parts.last_mut() else {
+            panic!("an end");
+        };
+        end.processes[0].totals.connections = number as u64;
+        let mut fed = Fed::default();
+        let completeness = read_bytes(&bytes(&parts), &mut fed).unwrap();
+        assert!(
+            matches!(&completeness, Completeness::Truncated { reason } if reason.contains(&format!("counts to {number}"))),
+            "{completeness:?}"
+        );
+        assert!(fed.0.starts_with(&parts[..last]));
+        assert!(!matches!(fed.0.last(), Some(Part::End(_))));
     }
 }
 

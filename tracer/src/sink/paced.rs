@@ -36,6 +36,18 @@ impl FromStr for Speed {
     }
 }
 
+impl Speed {
+    /// How long so many ns of a trace take.
+    fn takes(self, ns: u64) -> Duration {
+        match self {
+            Self::Max => Duration::ZERO,
+            Self::Times(times) => {
+                Duration::try_from_secs_f64(ns as f64 / 1e9 / times).unwrap_or(Duration::MAX)
+            }
+        }
+    }
+}
+
 /// Waits before it feeds what happened later.
 pub struct Paced<'a> {
     sink: &'a mut dyn Sink,
@@ -55,11 +67,11 @@ impl<'a> Paced<'a> {
     }
 
     fn wait(&mut self, ts: Time) -> io::Result<()> {
-        let Speed::Times(times) = self.speed else {
+        if self.speed == Speed::Max {
             return Ok(());
-        };
+        }
         let (first, begun) = *self.begun.get_or_insert_with(|| (ts, Instant::now()));
-        let at = Duration::from_secs_f64(ts.since(first) as f64 / 1e9 / times);
+        let at = self.speed.takes(ts.since(first));
         let left = at.saturating_sub(begun.elapsed());
         if !left.is_zero() {
             self.sink.flush()?;
@@ -111,5 +123,8 @@ mod tests {
         for wrong in ["0", "-1", "inf", "nan", "fast"] {
             assert!(wrong.parse::<Speed>().is_err(), "{wrong}");
         }
+        let second = 1_000_000_000;
+        assert_eq!(Speed::Times(0.5).takes(second), Duration::from_secs(2));
+        assert_eq!(Speed::Times(1e-19).takes(u64::MAX), Duration::MAX);
     }
 }

@@ -135,32 +135,34 @@ impl Rows {
 
     fn detail(&self, row: usize, kind: Kind) -> Result<Detail> {
         let table = &self.table;
-        let count = |column: &Numbers<i64>| column.get(row).map(i64::cast_unsigned);
+        let count = |column: &Numbers<i64>| count(column, row);
+        // Of these any is possible.
+        let limit = |column: &Numbers<i64>| column.get(row).map(i64::cast_unsigned);
         Ok(match kind {
             Kind::State => Detail::State {
                 old: self.old.get(&table.old, row).ok_or_else(|| lacks("old"))?,
                 new: self.new.get(&table.new, row).ok_or_else(|| lacks("new"))?,
-                in_old_us: count(&table.in_old_us),
+                in_old_us: count(&table.in_old_us)?,
             },
             Kind::Connection => Detail::Connection {
-                duration_us: count(&table.duration_us),
-                connect_us: count(&table.connect_us),
-                bytes_sent: count(&table.bytes_sent).unwrap_or_default(),
-                bytes_received: count(&table.bytes_received).unwrap_or_default(),
+                duration_us: count(&table.duration_us)?,
+                connect_us: count(&table.connect_us)?,
+                bytes_sent: count(&table.bytes_sent)?.unwrap_or_default(),
+                bytes_received: count(&table.bytes_received)?.unwrap_or_default(),
                 segs_out: table.segs_out.get(row),
                 segs_retrans: table.segs_retrans.get(row).unwrap_or_default(),
                 srtt_us: table.srtt_us.get(row),
                 end: self.ends.get(&table.end, row).ok_or_else(|| lacks("end"))?,
                 errno: self.errnos.get(&table.errno, row),
                 role: self.roles.get(&table.role, row),
-                us_in_state: table.us_in_state(row),
+                us_in_state: table.us_in_state(row)?,
             },
             Kind::Retransmit => Detail::Retransmit {
                 cause: self.causes.get(&table.cause, row).unwrap_or(Cause::Unknown),
                 segs: table.segs.get(row).ok_or_else(|| lacks("segs"))?,
                 seq: table.seq.get(row).unwrap_or_default(),
                 backoff: table.backoff.get(row).unwrap_or_default(),
-                rto_us: count(&table.rto_us),
+                rto_us: count(&table.rto_us)?,
                 srtt_us: table.srtt_us.get(row),
                 unacked_bytes: table.unacked_bytes.get(row).unwrap_or_default(),
                 notsent_bytes: table.notsent_bytes.get(row).unwrap_or_default(),
@@ -179,13 +181,13 @@ impl Rows {
                     .get(&table.errno, row)
                     .ok_or_else(|| lacks("errno"))?,
                 syn_sent: table.syn_sent.get(row).ok_or_else(|| lacks("syn_sent"))?,
-                connect_us: count(&table.connect_us),
+                connect_us: count(&table.connect_us)?,
             },
             Kind::TimeWaitOverflow => Detail::TimeWaitOverflow {
                 tw_count: table.tw_count.get(row),
                 tw_max: table.tw_max.get(row),
                 inferred: table.inferred.get(row).unwrap_or_default(),
-                count: count(&table.count).ok_or_else(|| lacks("count"))?,
+                count: count(&table.count)?.ok_or_else(|| lacks("count"))?,
             },
             Kind::FdExhausted => Detail::FdExhausted {
                 errno: self
@@ -193,10 +195,10 @@ impl Rows {
                     .get(&table.errno, row)
                     .ok_or_else(|| lacks("errno"))?,
                 syscall: self.syscalls.get(&table.syscall, row),
-                count: count(&table.count).ok_or_else(|| lacks("count"))?,
+                count: count(&table.count)?.ok_or_else(|| lacks("count"))?,
                 open_fds: table.open_fds.get(row),
-                limit_soft: count(&table.limit_soft),
-                limit_hard: count(&table.limit_hard),
+                limit_soft: limit(&table.limit_soft),
+                limit_hard: limit(&table.limit_hard),
             },
             Kind::Lost => Detail::Lost {
                 hook: self
@@ -208,7 +210,7 @@ impl Rows {
                     .get(row)
                     .and_then(LostReason::from_name)
                     .ok_or_else(|| lacks("reason"))?,
-                count: count(&table.count).ok_or_else(|| lacks("count"))?,
+                count: count(&table.count)?.ok_or_else(|| lacks("count"))?,
             },
             _ => return Err(String::from("a row that is no event")),
         })
@@ -248,44 +250,61 @@ impl Rows {
         })
     }
 
-    pub(super) fn process(&mut self, row: usize) -> ProcessRow {
+    pub(super) fn process(&mut self, row: usize) -> Result<ProcessRow> {
         let who = self.owners.of(&self.table, row);
         let table = &self.table;
-        let count = |column: &Numbers<i64>| column.get(row).map_or(0, i64::cast_unsigned);
-        ProcessRow {
+        let count =
+            |column: &Numbers<i64>| Ok::<_, String>(count(column, row)?.unwrap_or_default());
+        Ok(ProcessRow {
             who,
-            sockets: count(&table.sockets),
+            sockets: count(&table.sockets)?,
             totals: Totals {
-                connections: count(&table.connections),
-                connect_failed: count(&table.connect_failed),
-                retransmit_segs: count(&table.retransmit_segs),
-                resets_sent: count(&table.resets_sent),
-                resets_received: count(&table.resets_received),
-                time_wait_overflow: count(&table.time_wait_overflow),
-                fd_exhausted: count(&table.fd_exhausted),
-                lost: count(&table.lost),
+                connections: count(&table.connections)?,
+                connect_failed: count(&table.connect_failed)?,
+                retransmit_segs: count(&table.retransmit_segs)?,
+                resets_sent: count(&table.resets_sent)?,
+                resets_received: count(&table.resets_received)?,
+                time_wait_overflow: count(&table.time_wait_overflow)?,
+                fd_exhausted: count(&table.fd_exhausted)?,
+                lost: count(&table.lost)?,
             },
-        }
+        })
     }
 
     /// A hook's books; `None` for a hook of a later version.
-    pub(super) fn hook(&self, row: usize) -> Option<HookRow> {
+    pub(super) fn hook(&self, row: usize) -> Result<Option<HookRow>> {
         let table = &self.table;
-        let count = |column: &Numbers<i64>| column.get(row).map_or(0, i64::cast_unsigned);
-        Some(HookRow {
-            hook: self.hooks.get(&table.hook, row)?,
+        let count =
+            |column: &Numbers<i64>| Ok::<_, String>(count(column, row)?.unwrap_or_default());
+        let Some(hook) = self.hooks.get(&table.hook, row) else {
+            return Ok(None);
+        };
+        Ok(Some(HookRow {
+            hook,
             rung: table.rung.get(row).map(|rung| Cow::Owned(rung.to_owned())),
-            entered: count(&table.entered),
-            skipped: count(&table.skipped),
-            missed: count(&table.missed),
-            emitted: count(&table.emitted),
-            filtered: count(&table.filtered),
-            aggregated: count(&table.aggregated),
+            entered: count(&table.entered)?,
+            skipped: count(&table.skipped)?,
+            missed: count(&table.missed)?,
+            emitted: count(&table.emitted)?,
+            filtered: count(&table.filtered)?,
+            aggregated: count(&table.aggregated)?,
             lost: Lost {
-                ring_full: count(&table.lost_ring_full),
-                map_full: count(&table.lost_map_full),
+                ring_full: count(&table.lost_ring_full)?,
+                map_full: count(&table.lost_map_full)?,
             },
-        })
+        }))
+    }
+}
+
+/// More than any counter of a connection or process gets to in a year: a file that has it is damaged.
+const TOO_MANY: i64 = 1 << 60;
+
+/// A number of a row, which is never negative.
+pub(super) fn count(column: &Numbers<i64>, row: usize) -> Result<Option<u64>> {
+    match column.get(row) {
+        Some(number @ 0..TOO_MANY) => Ok(Some(number.cast_unsigned())),
+        Some(number) => Err(format!("a row counts to {number}")),
+        None => Ok(None),
     }
 }
 
@@ -297,14 +316,14 @@ fn lacks(column: &str) -> String {
 macro_rules! get_us_in_state {
     ($($column:ident: $state:ident,)*) => {
         impl Table {
-            fn us_in_state(&self, row: usize) -> UsInState {
+            fn us_in_state(&self, row: usize) -> Result<UsInState> {
                 let mut us = UsInState::default();
                 $(
-                    if let Some(us_in) = self.$column.get(row) {
-                        us.0[state::$state as usize] = us_in.cast_unsigned();
+                    if let Some(us_in) = count(&self.$column, row)? {
+                        us.0[state::$state as usize] = us_in;
                     }
                 )*
-                us
+                Ok(us)
             }
         }
     };
