@@ -1,6 +1,7 @@
 //! Exported traces, read by the programs that they are for.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -113,6 +114,52 @@ fn parquet_of_a_fleet() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("exists"));
 }
 
+/// What is read stays, by whatever name it is written to; what was exported before stays until there is more.
+#[test]
+fn nothing_eats_its_input_or_an_older_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trace, link) = (folder.path().join("t"), folder.path().join("link"));
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tracer/tests/data/v1.tcptrace");
+    fs::copy(data, &trace).unwrap();
+    fs::hard_link(&trace, &link).unwrap();
+    let before = fs::read(&trace).unwrap();
+    for arguments in [
+        &["export", "--force", "--to", "jsonl", "-o", "link", "t"][..],
+        &["export", "--force", "--to", "perfetto", "-o", "t", "t"],
+        &["report", "--from", "t", "-o", "link"],
+        &["diagnose", "--from", "t", "-o", "t"],
+        &["check", "t", "--max", "retransmits=0", "-o", "t"],
+        &["diff", "link", "t", "-o", "t"],
+    ] {
+        let output = tcptrace(arguments.iter().copied())
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert_eq!(fs::read(&trace).unwrap(), before, "{arguments:?}");
+    }
+
+    let old = folder.path().join("old");
+    fs::write(&old, "mine").unwrap();
+    for to in ["jsonl", "perfetto"] {
+        let output = tcptrace(["export", "--force", "--to", to, "-o"])
+            .arg(&old)
+            .arg(&old)
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let text = folder.path().join("text");
+        fs::write(&text, "no trace").unwrap();
+        let output = tcptrace(["export", "--force", "--to", to, "-o"])
+            .args([&old, &text])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert_eq!(fs::read(&old).unwrap(), b"mine");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+}
+
 #[test]
 fn json_lines_and_perfetto() {
     let folder = tempfile::tempdir().unwrap();
@@ -138,6 +185,8 @@ fn json_lines_and_perfetto() {
         .count() as u64;
     assert_eq!(connections, host.connections);
     assert_eq!(of("b").len(), of("e").len());
+    let nested = nested(events);
+    assert!(nested >= 2 * host.connections, "{nested} states");
     let instants = replay
         .events
         .iter()
@@ -154,4 +203,43 @@ fn json_lines_and_perfetto() {
     assert_eq!(last("connections"), Some(host.connections));
     let named = of("M");
     assert!(named.iter().any(|event| event["args"]["name"] == "traffic"));
+}
+
+/// How many states there are, each within its connection and after the one before it.
+fn nested(events: &[Value]) -> u64 {
+    let mut slices: BTreeMap<(u64, u64), Vec<(f64, f64, bool)>> = BTreeMap::new();
+    for pair in events
+        .iter()
+        .filter(|event| ["b", "e"].contains(&event["ph"].as_str().unwrap()))
+        .collect::<Vec<_>>()
+        .chunks(2)
+    {
+        let [begin, end] = pair else {
+            panic!("a slice without its end: {pair:?}");
+        };
+        assert_eq!(begin["name"], end["name"]);
+        let of = |event: &Value, field: &str| event[field].as_u64().unwrap();
+        let times = [begin, end].map(|event| event["ts"].as_f64().unwrap());
+        slices
+            .entry((of(begin, "pid"), of(begin, "id")))
+            .or_default()
+            .push((times[0], times[1], begin["args"]["event"] == "connection"));
+    }
+    let mut count = 0;
+    for (id, slices) in slices {
+        let (whole, states): (Vec<_>, Vec<_>) = slices.into_iter().partition(|slice| slice.2);
+        for (begun, ended, _) in &whole {
+            let mut before = *begun;
+            for (from, to, _) in &states {
+                assert!(
+                    *begun < *from && *to <= *ended,
+                    "{id:?}: {whole:?} {states:?}"
+                );
+                assert!(before <= *from, "{id:?}: {states:?}");
+                before = *to;
+                count += 1;
+            }
+        }
+    }
+    count
 }

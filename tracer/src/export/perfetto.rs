@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     event::{Detail, Event},
     file::place::{self, Place},
-    identity::{Identity, Pid},
+    identity::{Identity, Pid, UNKNOWN},
     sink::Sink,
     time::Time,
     trace::frame::{End, Start, Sums},
@@ -26,6 +26,9 @@ use crate::{
 
 /// Above every process id (`PID_MAX_LIMIT` is 4,194,304): what a reused one is moved by.
 const REUSED: u64 = 10_000_000;
+
+/// A nanosecond, us.
+const NS: f64 = 0.001;
 
 /// Writes the trace into a file.
 pub struct Perfetto {
@@ -35,6 +38,8 @@ pub struct Perfetto {
     is_first: bool,
     /// The track group of each process, by its number and the name that it has been given.
     tracks: HashMap<Pid, (u64, String)>,
+    /// When the first state of each connection began that is still to be told of.
+    states: HashMap<u64, f64>,
     /// How many processes have had an id.
     uses: HashMap<u32, u64>,
 }
@@ -53,6 +58,7 @@ impl Perfetto {
             begun: Time::default(),
             is_first: true,
             tracks: HashMap::new(),
+            states: HashMap::new(),
             uses: HashMap::new(),
         })
     }
@@ -78,13 +84,14 @@ impl Perfetto {
 
     /// Microseconds from the trace's start.
     fn us(&self, ts: Time) -> f64 {
-        (ts.0 as f64 - self.begun.0 as f64) / 1e3
+        // As a float the time itself would be right to a quarter of a microsecond only.
+        ts.0.wrapping_sub(self.begun.0).cast_signed() as f64 / 1e3
     }
 
     /// The track group of an owner; 0 is that of what has none.
     fn track(&mut self, who: Option<&Identity>) -> io::Result<u64> {
         let id = who.map(Identity::id).unwrap_or_default();
-        let comm = who.map_or("(owner unknown)", |who| &who.comm);
+        let comm = who.map_or(UNKNOWN, |who| &who.comm);
         let number = match self.tracks.get(&id) {
             Some((number, name)) if name == comm => return Ok(*number),
             Some((number, _)) => *number,
@@ -153,24 +160,31 @@ impl Sink for Perfetto {
                         Some(remote) => format!("{} -> {remote}", ends.local),
                         None => ends.local.to_string(),
                     });
+                let from = duration_us.map_or(0.0, |us| to - us as f64);
+                // Each duration is cut to microseconds, and what is shown within another has to begin later.
+                let states = self.states.remove(&id).map_or(from, |first| first - NS);
                 self.slice(&Slice {
                     track,
                     id,
                     name: &name,
-                    from: duration_us.map_or(0.0, |us| to - us as f64),
+                    from: from.min(states),
                     to,
                     args,
                 })
             }
             Detail::State { old, in_old_us, .. } => match in_old_us {
-                Some(us) => self.slice(&Slice {
-                    track,
-                    id,
-                    name: old.name(),
-                    from: to - *us as f64,
-                    to,
-                    args,
-                }),
+                Some(us) => {
+                    let from = to - *us as f64;
+                    self.states.entry(id).or_insert(from);
+                    self.slice(&Slice {
+                        track,
+                        id,
+                        name: old.name(),
+                        from,
+                        to,
+                        args,
+                    })
+                }
                 None => Ok(()),
             },
             detail => self.put(&json!({
@@ -213,5 +227,78 @@ impl Sink for Perfetto {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tracer_common::{record::End as How, tcp::state};
+
+    use super::*;
+    use crate::{
+        aggregate::sample::connection,
+        event::{State, UsInState},
+    };
+
+    #[test]
+    fn a_state_is_within_its_connection_whatever_was_cut_off() {
+        const BEGIN: u64 = 1_763_913_600_000_000_001;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t");
+        let mut perfetto = Box::new(Perfetto::create(&path, false).unwrap());
+        perfetto.begun = Time(BEGIN);
+        let event = |ts, detail| Event {
+            conn_id: Some(7),
+            ..Event::nobody(Time(BEGIN + ts), None, detail)
+        };
+        let state = |ts, in_old_us| {
+            let (old, new) = (State(state::SYN_SENT), State(state::ESTABLISHED));
+            let in_old_us = Some(in_old_us);
+            event(
+                ts,
+                Detail::State {
+                    old,
+                    new,
+                    in_old_us,
+                },
+            )
+        };
+        // Born at 1,000,000 ns, of which the connection's own duration has lost 900.
+        let mut ended = connection(How::ClosedLocal, None, 0, 2);
+        let Detail::Connection {
+            duration_us,
+            us_in_state,
+            ..
+        } = &mut ended
+        else {
+            panic!("a connection");
+        };
+        (*duration_us, *us_in_state) = (Some(9), UsInState::default());
+        for event in [
+            state(1_002_000, 2),
+            state(1_005_300, 3),
+            event(1_009_900, ended),
+        ] {
+            perfetto.event(&event).unwrap();
+        }
+        perfetto.finish().unwrap();
+        let trace: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let times: Vec<f64> = trace["traceEvents"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|event| event["ts"].as_f64())
+            .collect();
+        let [first, first_ended, second, second_ended, begun, ended] = times[..] else {
+            panic!("three slices: {times:?}");
+        };
+        assert_eq!(
+            (first_ended, second_ended, ended),
+            (1_002.0, 1_005.3, 1_009.9)
+        );
+        assert!(begun < first, "{times:?}");
+        assert!(first_ended <= second && second_ended <= ended, "{times:?}");
     }
 }
