@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Pids, times, namespaces and ephemeral ports (32768 to 60999) are not compared; processes of a name are
+/// Pids, times, namespaces and ephemeral ports (those of net.ipv4.ip_local_port_range) are not compared; processes of a name are
 /// put together.
 ///
 /// Change is told from chance: with one base run a difference is noise up to three times the root of the sum

@@ -3,19 +3,20 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
 };
 
 use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
 use crate::{
     aggregate::{Aggregate, Flow},
     event::{Errno, Role},
-    fact::{Known, Subject},
+    fact::{Known, PORT_RANGE, Subject},
     identity::Pid,
 };
 
 /// Failures below which nothing is said.
 const FEW: u64 = 3;
-const RANGE: &str = "net.ipv4.ip_local_port_range";
+const RANGE: &str = PORT_RANGE;
 const IN_USE: &str = "sockstat.TCP.inuse";
 const IN_TIME_WAIT: &str = "sockstat.TCP.tw";
 
@@ -70,7 +71,7 @@ fn finding(
     let count: u64 = clients.values().map(|flow| unsent(flow)).sum();
     let subject = Subject::Namespace(netns);
     let facts = &aggregate.facts;
-    let range = facts.text(&subject, RANGE).and_then(ports);
+    let range = facts.ephemeral_ports(netns).map(RangeInclusive::into_inner);
     let largest = |name| {
         let Known { first, last } = facts.get(&subject, name)?;
         first
@@ -155,13 +156,6 @@ fn finding(
         },
     ];
     Some(finding)
-}
-
-/// `32768 60999`
-fn ports(range: &str) -> Option<(u16, u16)> {
-    let (low, high) = range.split_once(' ')?;
-    let (low, high) = (low.parse().ok()?, high.parse().ok()?);
-    (low <= high).then_some((low, high))
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@ use serde::Serialize;
 use crate::{
     aggregate::{Aggregate, FlowKey, Latency, Process},
     event::Role,
+    fact::Facts,
+    identity::UNKNOWN,
     measure::{Kind, Measure},
     time::Time,
 };
 
-/// Ports that the kernel hands out unless `net.ipv4.ip_local_port_range` says otherwise: a service on one
-/// of them has another one in the next run.
+/// Ports that the kernel hands out where the trace does not have `net.ipv4.ip_local_port_range`: a service on
+/// one of them has another one in the next run.
 const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
 
 /// What processes are put together by.
@@ -92,7 +94,7 @@ impl Run {
                 add(None, measure, count);
             }
             for (key, flow) in &process.flows {
-                let Some(service) = service(key) else {
+                let Some(service) = service(key, &aggregate.facts) else {
                     continue;
                 };
                 for (kind, count) in [
@@ -157,7 +159,7 @@ impl Run {
 
 fn program(process: &Process, by: By) -> String {
     let Some(who) = &process.who else {
-        return String::from("(owner unknown)");
+        return String::from(UNKNOWN);
     };
     match (by, &who.place.unit) {
         (By::Unit, Some(unit)) => unit.clone(),
@@ -166,11 +168,12 @@ fn program(process: &Process, by: By) -> String {
 }
 
 /// A listener's clients are put together; `None` for what is not told apart.
-fn service(key: &FlowKey) -> Option<String> {
+fn service(key: &FlowKey, facts: &Facts) -> Option<String> {
     if *key == FlowKey::OTHERS {
         return None;
     }
-    let port = if EPHEMERAL.contains(&key.port) {
+    let ephemeral = facts.ephemeral_ports(key.netns).unwrap_or(EPHEMERAL);
+    let port = if ephemeral.contains(&key.port) {
         String::from("ephemeral")
     } else {
         key.port.to_string()
@@ -180,4 +183,40 @@ fn service(key: &FlowKey) -> Option<String> {
         _ if key.peer.is_ipv6() => format!("[{}]:{port}", key.peer),
         _ => format!("{}:{port}", key.peer),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        aggregate::sample::sample,
+        fact::{Fact, PORT_RANGE, Subject, Value},
+        sink::Sink as _,
+    };
+
+    #[test]
+    fn a_port_is_ephemeral_where_the_namespace_hands_it_out() {
+        let services = |aggregate: Aggregate| -> Vec<String> {
+            let run = Run::of(String::new(), aggregate, None, By::Program);
+            run.counts
+                .into_keys()
+                .filter_map(|(subject, _)| subject.service)
+                .collect()
+        };
+        let is_all = |services: Vec<String>, port| {
+            !services.is_empty() && services.iter().all(|service| service.ends_with(port))
+        };
+        assert!(is_all(services(sample().end(10)), ":6379"));
+        let mut sample = sample();
+        let mut processes = sample.aggregate.processes.values();
+        let netns = processes.find_map(|process| Some(process.known_flows().next()?.0.netns));
+        let range = Fact {
+            ts: Time(1),
+            subject: Subject::Namespace(netns.unwrap()),
+            name: PORT_RANGE.into(),
+            value: Value::Text(String::from("6000 6400")),
+        };
+        sample.aggregate.fact(&range).unwrap();
+        assert!(is_all(services(sample.end(10)), ":ephemeral"));
+    }
 }

@@ -10,11 +10,15 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     net::SocketAddr,
+    ops::RangeInclusive,
 };
 
 use serde::{Serialize, Serializer};
 
 use crate::{event::Ends, identity::Pid, time::Time};
+
+/// The fact of which local ports a namespace hands out by itself: `32768 60999`.
+pub const PORT_RANGE: &str = "net.ipv4.ip_local_port_range";
 
 /// What was read, of what, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +181,15 @@ impl Facts {
     #[must_use]
     pub fn growth(&self, subject: &Subject, name: &str) -> Option<u64> {
         self.get(subject, name).map(Known::growth)
+    }
+
+    /// The local ports that a namespace hands out by itself.
+    #[must_use]
+    pub fn ephemeral_ports(&self, netns: u32) -> Option<RangeInclusive<u16>> {
+        let range = self.text(&Subject::Namespace(netns), PORT_RANGE)?;
+        let (low, high) = range.split_once(' ')?;
+        let (low, high) = (low.parse().ok()?, high.parse().ok()?);
+        (low <= high).then_some(low..=high)
     }
 
     /// Everything that has facts.
