@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -47,19 +48,54 @@ fn output_and_exit_code_pass_through() {
     let output = run(&["sh", "-c", "kill -KILL $$"]);
     assert_eq!(output.status.code(), Some(128 + 9), "{}", said(&output));
 
-    // The file of a command that could not be run is of no use.
-    let output = run(&["/no/such/program"]);
-    assert_eq!(output.status.code(), Some(127), "{}", said(&output));
-    assert!(said(&output).contains("/no/such/program"));
-    assert!(!file.exists());
-    let output = run(&["/dev/null"]);
-    assert_eq!(output.status.code(), Some(126), "{}", said(&output));
-
-    fs::write(&file, "mine").unwrap();
     let output = record(&netns, &file, &[], &["true"]);
     assert_eq!(output.status.code(), Some(125), "{}", said(&output));
     assert!(said(&output).contains("--force"), "{}", said(&output));
-    assert_eq!(fs::read(&file).unwrap(), b"mine");
+    // A command's own 2 is told from a mistake on this command line.
+    let output = record(&netns, &file, &["--no-such-option"], &["true"]);
+    assert_eq!(output.status.code(), Some(125), "{}", said(&output));
+    let output = tcptrace(["record", "--no-such-option"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
+/// Also with `--force` the old file is there until a new trace runs, and nothing else is left.
+#[test]
+fn a_start_that_fails_keeps_the_old_trace() {
+    let netns = Netns::new();
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let file = folder.path().join("t");
+    let binary = folder.path().join("tcptrace");
+    fs::copy(tcptrace_path(), &binary).unwrap();
+    fs::write(&file, "mine").unwrap();
+    let is_kept = |output: &Output, code: i32, names: &str| {
+        assert_eq!(output.status.code(), Some(code), "{}", said(output));
+        assert!(said(output).contains(names), "{}", said(output));
+        assert_eq!(fs::read(&file).unwrap(), b"mine");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    };
+    for (command, code) in [("/no/such/program", 127), ("/dev/null", 126)] {
+        let output = record(&netns, &file, &["--force"], &[command]);
+        is_kept(&output, code, command);
+    }
+    for (arguments, code) in [
+        (&["record", "--force", "-o", "t"][..], 3),
+        (&["record", "--force", "-o", "t", "--", "true"], 125),
+        (
+            &["watch", "--format", "lines", "--force", "--record", "t"],
+            3,
+        ),
+    ] {
+        let output = Command::new(need_program("setpriv", "util-linux"))
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(&binary)
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        is_kept(&output, code, "tcptrace: ");
+    }
 }
 
 /// A shell that connects by itself, by children, and by a grandchild whose parent has gone, for which it waits.
@@ -164,6 +200,42 @@ fn a_group_is_made_also_where_none_is_mounted() {
     );
 }
 
+/// A recorder of the same process id was killed, and its group stayed.
+#[test]
+fn a_group_that_is_left_is_no_obstacle() {
+    let netns = Netns::new();
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mount -t cgroup2 none {folder} &&
+         left={folder}$(sed -n s/^0:://p /proc/self/cgroup)/tcptrace-$$ && mkdir $left && echo $left &&
+         exec {tcptrace} record -o {trace} -- grep ^0: /proc/self/cgroup",
+        folder = folder.path().display(),
+        tcptrace = tcptrace_path().display(),
+        trace = folder.path().with_extension("t").display(),
+    );
+    let output = netns
+        .command(need_program("unshare", "util-linux"))
+        .args(["--mount", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    let _ = fs::remove_file(folder.path().with_extension("t"));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let told = String::from_utf8(output.stdout).unwrap();
+    let (left, inside) = told.split_once('\n').unwrap();
+    let name = Path::new(left).file_name().unwrap().to_str().unwrap();
+    assert!(inside.contains(&format!("/{name}-")), "{told}");
+    // It is this test's to remove, wherever it can be seen.
+    let remove = format!(
+        "mount -t cgroup2 none {} && rmdir {left}",
+        folder.path().display()
+    );
+    let removed = netns
+        .command(need_program("unshare", "util-linux"))
+        .args(["--mount", "sh", "-c", &remove])
+        .status();
+    assert!(removed.unwrap().success());
+}
+
 #[test]
 fn signals_are_passed_on() {
     let netns = Netns::new();
@@ -202,7 +274,6 @@ fn signals_are_passed_on() {
 /// It reads without any privilege, and belongs to who called sudo.
 #[test]
 fn a_trace_is_read_by_its_owner_without_privilege() {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     let netns = Netns::new();
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();

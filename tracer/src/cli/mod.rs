@@ -22,7 +22,7 @@ mod output;
 mod recorded;
 mod screen;
 
-use std::{io::ErrorKind, process::ExitCode};
+use std::{env, io::ErrorKind, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -62,7 +62,11 @@ enum Command {
 /// support, 4 a check is inconclusive, 5 any other error; `record` has those of its command.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return refused(&error),
+    };
+    let result = match command {
         Command::Watch(args) => watch::run(args).map(|()| ExitCode::SUCCESS),
         Command::Diagnose(args) => diagnose::run(args).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(args).map(|()| ExitCode::SUCCESS),
@@ -76,6 +80,19 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => fail(&error),
+    }
+}
+
+/// The command line is wrong, or asks for help. Around a command the code is none that the command could
+/// have meant.
+fn refused(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    let is_around = env::args_os().nth(1).is_some_and(|name| name == "record")
+        && env::args_os().any(|argument| argument == "--");
+    match u8::try_from(error.exit_code()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) if is_around => ExitCode::from(record::FAILED),
+        code => ExitCode::from(code.unwrap_or(2)),
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// The exit code when tcptrace failed, as that of `timeout` and `env`.
-const FAILED: u8 = 125;
+pub(super) const FAILED: u8 = 125;
 /// When the command is there but can't be run.
 const NOT_RUNNABLE: u8 = 126;
 /// When there is no such command.

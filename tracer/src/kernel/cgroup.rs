@@ -10,6 +10,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{self, Command},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -39,20 +40,28 @@ impl Group {
                 "run as root (CAP_SYS_ADMIN), or use --system to record the whole machine",
             )
         };
-        let name = format!("tcptrace-{}", process::id());
         let own = own_path();
         for root in roots() {
-            if let Ok(group) = Self::below(&root.join(&own), &name, None) {
+            if let Ok(group) = Self::below(&root.join(&own), None) {
                 return Ok(group);
             }
         }
         let (root, mount) = mounted().map_err(refused)?;
-        Self::below(&root.join(&own), &name, Some(mount)).map_err(refused)
+        Self::below(&root.join(&own), Some(mount)).map_err(refused)
     }
 
-    fn below(parent: &Path, name: &str, mount: Option<File>) -> io::Result<Self> {
-        let path = parent.join(name);
-        fs::create_dir(&path)?;
+    fn below(parent: &Path, mount: Option<File>) -> io::Result<Self> {
+        let name = format!("tcptrace-{}", process::id());
+        let make = |path: PathBuf| fs::create_dir(&path).map(|()| path);
+        let path = match make(parent.join(&name)) {
+            // One of the same process id was killed and could not remove its own.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                let now = now.unwrap_or_default().as_nanos();
+                make(parent.join(format!("{name}-{now}")))
+            }
+            made => made,
+        }?;
         // The id of a cgroup is the inode number of its folder.
         let id = fs::metadata(&path)?.ino();
         Ok(Self {
@@ -123,23 +132,23 @@ fn roots() -> Vec<PathBuf> {
 
 /// Mounts version 2 and takes it out of sight: it lives as long as its descriptor.
 fn mounted() -> io::Result<(PathBuf, File)> {
-    let place = std::env::temp_dir().join(format!("tcptrace-cgroup-{}", process::id()));
-    fs::create_dir(&place)?;
+    let place = tempfile::Builder::new()
+        .prefix("tcptrace-cgroup-")
+        .tempdir()?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let opened = mount(
         Some("cgroup2"),
-        &place,
+        place.path(),
         Some("cgroup2"),
         flags,
         None::<&str>,
     )
     .map_err(io::Error::from)
     .and_then(|()| {
-        let opened = File::open(&place);
-        umount2(&place, MntFlags::MNT_DETACH)?;
+        let opened = File::open(place.path());
+        umount2(place.path(), MntFlags::MNT_DETACH)?;
         opened
     });
-    fs::remove_dir(&place)?;
     let root = opened?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
     Ok((path, root))
