@@ -2,11 +2,14 @@
 
 use std::{
     fs::{self, File},
+    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
+use serde_json::Value;
 use tcptrace_tests::{Netns, Reaped, Replay, Traffic, require_root, tcptrace, wait};
 
 /// A `watch` that prints into a file and records into another.
@@ -163,6 +166,82 @@ fn a_killed_recorder_leaves_what_was_there_a_second_ago() {
     assert!(replay.stderr.contains("truncated"), "{}", replay.stderr);
 }
 
+/// Killed while much happens: what came up to the last second is there.
+#[test]
+fn a_killed_recorder_loses_a_second_of_churn_at_most() {
+    let netns = Netns::new();
+    let mut watch = Watch::start(&netns, "json", &[]);
+    let (mut server, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
+    let port = server.ok("listen 127.0.0.1:0 1024")[1];
+    let mut churn = || {
+        server.say("serve 0 20");
+        client.ok(&format!("churn 127.0.0.1:{port} 20"));
+        server.ok_heard();
+    };
+    // Each second it has more.
+    let size = || fs::metadata(watch.trace()).map_or(0, |file| file.len());
+    for _ in 0..4 {
+        let before = size();
+        wait::until_true("what happens is written", || {
+            churn();
+            size() > before
+        });
+    }
+    let killed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    watch.child.kill().unwrap();
+    watch.child.wait().unwrap();
+    let replay = Replay::of(&watch.trace());
+    assert!(replay.end.is_none());
+    let last = replay.events.last().unwrap();
+    let last = last.text("ts");
+    // A second that waits to be written, and one for a machine that is busy.
+    let earliest = seconds_text(killed.as_secs() - 2);
+    assert!(
+        last >= earliest.as_str(),
+        "{last}, killed after {earliest} and 2 s"
+    );
+}
+
+/// As `date` writes it: the beginning of a time in a trace.
+fn seconds_text(seconds: u64) -> String {
+    let output = Command::new("date")
+        .args(["-u", "+%Y-%m-%dT%H:%M:%S", "-d", &format!("@{seconds}")])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// As `tcptrace watch --record t | head -1`: what is recorded has its end, and what came up to it.
+#[test]
+fn a_recording_ends_in_order_when_the_reader_of_what_is_shown_leaves() {
+    require_root();
+    let netns = Netns::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t");
+    let mut child = Reaped(
+        tcptrace(["watch", "--format", "lines", "--record"])
+            .arg(&file)
+            .args(["--netns", &netns.inode().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert!(line.contains("EVENT"), "{line}");
+    let mut client = Traffic::start(&netns);
+    assert_eq!(client.error("connect 127.0.0.1:81"), "ECONNREFUSED");
+    assert!(child.wait().unwrap().success());
+    let replay = Replay::of(&file);
+    assert!(replay.end.is_some(), "{}", replay.stderr);
+    assert_eq!(replay.of_kind("connection").len(), 1);
+    assert_eq!(replay.of_kind("connect_failed").len(), 1);
+}
+
 /// A file system of its own, which is soon full.
 struct Small(tempfile::TempDir);
 
@@ -228,11 +307,12 @@ fn a_full_disk_is_an_error_and_what_was_written_can_be_read() {
     assert!(!replay.events.is_empty());
 }
 
-/// Connection churn takes at most 12 bytes an event, at both depths.
+/// Connection churn takes at most 12 bytes an event, at both depths, and what is reported of it is what the
+/// kernel counted.
 #[test]
 fn a_trace_is_small() {
-    let netns = Netns::new();
     for arguments in [&[][..], &["--events", "all"]] {
+        let netns = Netns::new();
         let mut watch = Watch::start(&netns, "json", arguments);
         let (mut server, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
         let port = server.ok("listen 127.0.0.1:0 1024")[1];
@@ -240,10 +320,51 @@ fn a_trace_is_small() {
         client.ok(&format!("churn 127.0.0.1:{port} 20000"));
         server.ok_heard();
         watch.stop();
+        is_what_the_kernel_counted(&watch.trace(), &netns);
         let events = watch.shown().lines().count() as u64 - 2;
         // Only that there is enough to measure: how many there must be is what conservation.rs asks.
         assert!(events > 39_000, "{events} events");
         let bytes = fs::metadata(watch.trace()).unwrap().len();
         assert!(bytes <= 12 * events, "{bytes} bytes, {events} events");
+    }
+}
+
+/// The report of a file, against the namespace's own counters: no more than they, and no less but for what the
+/// kernel skipped and said so.
+fn is_what_the_kernel_counted(file: &Path, netns: &Netns) {
+    let output = tcptrace(["report", "--format", "json", "--from"])
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let skipped: u64 = report["lost"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|lost| lost["skipped"].as_u64().unwrap() + lost["map_full"].as_u64().unwrap())
+        .sum();
+    let counter = |name| netns.counter(name);
+    for (reported, counted) in [
+        (
+            &report["connections"]["connections"],
+            counter("TcpActiveOpens") + counter("TcpPassiveOpens"),
+        ),
+        (
+            &report["connections"]["connect_failed"],
+            counter("TcpAttemptFails"),
+        ),
+        (&report["connections"]["resets_sent"], counter("TcpOutRsts")),
+        (&report["retransmits"]["segs"], counter("TcpRetransSegs")),
+        (
+            &report["time_wait_overflow"]["count"],
+            counter("TcpExtTCPTimeWaitOverflow"),
+        ),
+    ] {
+        let reported = reported.as_u64().unwrap();
+        assert!(
+            reported <= counted && counted <= reported + skipped,
+            "{reported} reported, {counted} counted, {skipped} skipped: {report}"
+        );
     }
 }

@@ -35,6 +35,8 @@ pub struct Connections {
     pub programs: Vec<OfProgram>,
     #[serde(skip)]
     charts: Vec<Chart>,
+    #[serde(skip)]
+    has_states: bool,
 }
 
 /// A process's.
@@ -120,6 +122,7 @@ impl Connections {
             errnos,
             programs: programs(aggregate),
             charts: charts(aggregate),
+            has_states: !aggregate.states.is_empty(),
             processes,
         }
     }
@@ -144,6 +147,9 @@ impl Connections {
         shortfall(to, self.connections, self.in_events, "connections");
         for shown in &self.charts {
             to.chart(shown.clone());
+        }
+        if !self.has_states {
+            to.text("Sockets in each state over time are known of a trace with --events all.");
         }
         let columns = vec![
             words("PROCESS"),
