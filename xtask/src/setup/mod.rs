@@ -50,6 +50,11 @@ pub(crate) fn ensure(scope: Scope) -> Result<()> {
     Ok(())
 }
 
+/// The names of the programs that the tests run.
+pub(crate) fn programs_of_tests() -> impl Iterator<Item = &'static str> {
+    programs::of_tests()
+}
+
 fn missing(scope: Scope) -> Vec<Need> {
     let mut missing: Vec<_> = rust::missing()
         .into_iter()

@@ -61,6 +61,11 @@ const fn server(
     }
 }
 
+/// The names of the programs that the tests run.
+pub(super) fn of_tests() -> impl Iterator<Item = &'static str> {
+    TESTS.iter().map(|program| program.name)
+}
+
 /// The programs of `scope` that are not on this machine.
 pub(super) fn missing(scope: Scope) -> impl Iterator<Item = Need> {
     missing_by(scope, |name| {

@@ -24,6 +24,8 @@ pub(super) struct TestResult {
     pub(super) took: Duration,
     /// Its output says that the kernel has no module for what it wanted.
     pub(super) lacked_module: bool,
+    /// The program that it found missing, as its output says.
+    pub(super) lacked_program: Option<String>,
 }
 
 /// What a console has said so far.
@@ -36,6 +38,7 @@ pub(super) struct Console {
     pub(super) running: Option<(String, String)>,
     /// The running test's output says so.
     lacks_module: bool,
+    lacks_program: Option<String>,
     /// What the init could not do.
     pub(super) notes: Vec<String>,
     /// The kernel's complaints: the first line of each.
@@ -68,6 +71,9 @@ const LACKING: &[&str] = &[
     "load the module tcp_diag",
 ];
 
+/// What a test says that lacks a program, up to its name: `tests/src/need.rs`.
+const NO_PROGRAM: &str = "this test needs the program `";
+
 impl Console {
     /// Takes a line; true when it is one of the report's, so the machine gets on.
     pub(super) fn take(&mut self, line: &str) -> bool {
@@ -78,6 +84,9 @@ impl Console {
                 self.faults.push(text.to_owned());
             }
             self.lacks_module |= LACKING.iter().any(|text| line.contains(text));
+            if let Some((_, rest)) = line.split_once(NO_PROGRAM) {
+                self.lacks_program = rest.split('`').next().map(str::to_owned);
+            }
             return false;
         };
         match report {
@@ -86,6 +95,7 @@ impl Console {
             Line::Begin { rung, name } => {
                 self.running = Some((rung, name));
                 self.lacks_module = false;
+                self.lacks_program = None;
             }
             Line::End {
                 rung,
@@ -100,6 +110,7 @@ impl Console {
                     outcome,
                     took,
                     lacked_module: self.lacks_module,
+                    lacked_program: self.lacks_program.take(),
                 });
             }
             Line::Done { .. } => self.done = true,
@@ -190,5 +201,21 @@ mod tests {
             .map(|result| result.lacked_module)
             .collect();
         assert_eq!(lacked, [true, false]);
+    }
+
+    #[test]
+    fn a_test_without_its_program_names_it() {
+        let console = console(
+            "@vm begin auto one\n    this test needs the program `tmux` (Debian package `tmux`): run\n\
+             @vm end auto exit=101 5 one\n@vm begin auto two\n@vm end auto exit=101 5 two\n",
+        );
+        let lacked = console.results.iter();
+        let lacked: Vec<_> = lacked
+            .map(|result| result.lacked_program.as_deref())
+            .collect();
+        assert_eq!(lacked, [Some("tmux"), None]);
+        // As the tests say it.
+        let need = include_str!("../../../tests/src/need.rs");
+        assert!(need.contains(NO_PROGRAM));
     }
 }

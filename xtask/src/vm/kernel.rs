@@ -53,6 +53,7 @@ pub(super) fn fetch(
         !candidates.is_empty(),
         "no suite of the mirror has a cloud kernel {series} for amd64"
     );
+    // What was kept stays when no newer one can be had.
     for candidate in candidates.iter().take(TRIES) {
         match build(mirror, folder, &kept, candidate) {
             Ok(()) => return load(&kept)?.context("the kernel was kept and is gone"),
@@ -88,14 +89,11 @@ fn load(kept: &Path) -> Result<Option<Kernel>> {
     }))
 }
 
-/// Fetches and unpacks the packages, and keeps what is needed of them.
+/// Fetches and unpacks the packages, and keeps what is needed of them. A kernel that was kept is replaced when the new one is there as a
+/// whole.
 fn build(mirror: &Mirror, folder: &Path, kept: &Path, candidate: &Candidate) -> Result<()> {
     let work = folder.join("unpack");
-    for old in [&work, &kept.to_path_buf()] {
-        if old.exists() {
-            fs::remove_dir_all(old).with_context(|| format!("removing {}", old.display()))?;
-        }
-    }
+    remove(&work)?;
     let (debs, tree) = (work.join("debs"), work.join("tree"));
     mirror.download(&candidate.packages, &debs)?;
     for package in apt::packages_in(&debs)? {
@@ -135,19 +133,37 @@ fn build(mirror: &Mirror, folder: &Path, kept: &Path, candidate: &Candidate) -> 
         Vec::new()
     };
 
-    fs::create_dir_all(kept.join("modules"))
-        .with_context(|| format!("making the folder {}", kept.display()))?;
-    fs::copy(&image, kept.join("vmlinuz")).context("keeping the kernel image")?;
+    let new = work.join("kept");
+    fs::create_dir_all(new.join("modules"))
+        .with_context(|| format!("making the folder {}", new.display()))?;
+    fs::copy(&image, new.join("vmlinuz")).context("keeping the kernel image")?;
     let mut text = format!("{release}\n{}\n", WANTED.join(" "));
     for file in order {
         let name = format!("{}.ko", module_name(&file));
-        keep_module(&modules.join(&file), &kept.join("modules").join(&name))?;
+        keep_module(&modules.join(&file), &new.join("modules").join(&name))?;
         text.push_str(&name);
         text.push('\n');
     }
-    // Written last: without it the rest counts for nothing.
-    fs::write(kept.join("kernel"), text).context("keeping the list of modules")?;
-    fs::remove_dir_all(&work).with_context(|| format!("removing {}", work.display()))
+    fs::write(new.join("kernel"), text).context("keeping the list of modules")?;
+    replace(kept, &new)?;
+    remove(&work)
+}
+
+/// Puts a folder in another's place, which need not be there.
+fn replace(old: &Path, new: &Path) -> Result<()> {
+    remove(old)?;
+    if let Some(parent) = old.parent() {
+        fs::create_dir_all(parent)
+            .with_context(|| format!("making the folder {}", parent.display()))?;
+    }
+    fs::rename(new, old).with_context(|| format!("moving {} to {}", new.display(), old.display()))
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 /// Copies a module. The init loads plain ones only: kernels before 5.17 unpack none themselves.
@@ -159,4 +175,36 @@ fn keep_module(from: &Path, to: &Path) -> Result<()> {
     }
     fs::copy(&plain, to).with_context(|| format!("copying {}", plain.display()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_was_kept_stays_until_the_new_one_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kept, new) = (
+            folder.path().join("kernels/6.12"),
+            folder.path().join("new"),
+        );
+        for release in ["6.12.1", "6.12.2"] {
+            fs::create_dir(&new).unwrap();
+            fs::write(
+                new.join("kernel"),
+                format!("{release}\n{}\n", WANTED.join(" ")),
+            )
+            .unwrap();
+            replace(&kept, &new).unwrap();
+            assert_eq!(load(&kept).unwrap().unwrap().release, release);
+        }
+        // The mirror gives nothing.
+        let mirror = Mirror::new(folder.path());
+        let candidate = Candidate {
+            release: "6.12.3".to_owned(),
+            packages: vec!["no-such-package".to_owned()],
+        };
+        assert!(build(&mirror, folder.path(), &kept, &candidate).is_err());
+        assert_eq!(load(&kept).unwrap().unwrap().release, "6.12.2");
+    }
 }

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// All Linux releases of the matrix.
     #[arg(long)]
     all: bool,
-    /// A rung of the attach ladder; may be given several times. Default: auto, with --tests representative all of them.
+    /// A rung of the attach ladder; may be given several times. Default: all of them, with --tests boot auto.
     #[arg(long = "rung", value_name = "RUNG")]
     rungs: Vec<Rung>,
     /// Fetches the newest kernel packages even where a kernel is there already.
@@ -86,10 +86,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         &args.kernels
     };
-    let rungs = match args.tests {
-        _ if !args.rungs.is_empty() => &args.rungs,
-        Depth::Representative => Rung::ALL,
-        _ => &[Rung::Auto],
+    let all_rungs = match args.tests {
+        Depth::Boot => &[Rung::Auto],
+        Depth::Smoke | Depth::Representative | Depth::Suite => Rung::ALL,
+    };
+    let rungs = if args.rungs.is_empty() {
+        all_rungs
+    } else {
+        &args.rungs
     };
     let folder = folder()?;
     let results = folder.join("results.json");

@@ -9,40 +9,29 @@ use std::{
 use anyhow::Result;
 
 use super::command::stdout;
+use crate::setup;
 
-/// What the tests run. One that this machine does not have is left out: the test that needs it names its package.
-const PROGRAMS: &[&str] = &[
-    "cat",
-    "curl",
-    "grep",
-    "gunicorn",
-    "ip",
-    "mount",
-    "nft",
-    "nginx",
-    "nstat",
-    "python3",
-    "redis-cli",
-    "redis-server",
-    "setpriv",
-    "sh",
-    "sleep",
-    "ss",
-    "stdbuf",
-    "strace",
-    "sysctl",
-    "tail",
-    "tcpstates",
-    "true",
-    "unshare",
+/// What the tests run beside the programs that [`setup`] installs for them.
+const BASE: &[&str] = &[
+    "cat", "grep", "mount", "sh", "sleep", "stdbuf", "tail", "true",
 ];
 
-/// Debian packages whose every file is copied: what gunicorn imports.
+/// Programs of the tests that do not go into the machines, and why. A test that asks for one is left out there, as the table says.
+pub(super) const LEFT_OUT: &[(&str, &str)] = &[
+    ("chromium", IN_MEMORY),
+    ("java", IN_MEMORY),
+    ("node", IN_MEMORY),
+    ("tmux", "it needs a terminal database and a locale"),
+];
+const IN_MEMORY: &str = "a machine has all its files in memory, and has no room for it";
+
+/// Debian packages whose every file is copied: what gunicorn imports, what rsyslogd loads.
 const PACKAGES: &[&str] = &[
     "libpython3.*-minimal",
     "libpython3.*-stdlib",
     "python3-gunicorn",
     "python3-pkg-resources",
+    "rsyslog",
 ];
 
 /// Other files that a program opens itself.
@@ -50,10 +39,18 @@ const FILES: &[&str] = &["/usr/libexec/coreutils/libstdbuf.so"];
 
 const FOLDERS: &[&str] = &["/usr/sbin", "/usr/bin"];
 
-/// The files to copy, each to where it is here.
+/// The programs that are copied.
+fn names() -> impl Iterator<Item = &'static str> {
+    let is_left_out = |name: &str| LEFT_OUT.iter().any(|(program, _)| *program == name);
+    let of_tests = setup::programs_of_tests().filter(move |name| !is_left_out(name));
+    BASE.iter().copied().chain(of_tests)
+}
+
+/// The files to copy, each to where it is here. Of a program that this machine does not have there are none: the test that needs it
+/// names its package.
 pub(super) fn files() -> Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
-    for name in PROGRAMS {
+    for name in names() {
         let found = FOLDERS
             .iter()
             .map(|folder| Path::new(folder).join(name))
@@ -115,6 +112,18 @@ fn libraries(text: &str) -> impl Iterator<Item = PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_out_is_a_program_of_the_tests() {
+        for (program, _) in LEFT_OUT {
+            assert!(
+                setup::programs_of_tests().any(|name| name == *program),
+                "{program}"
+            );
+            assert!(names().all(|name| name != *program), "{program}");
+        }
+        assert!(names().any(|name| name == "haproxy"));
+    }
 
     #[test]
     fn libraries_and_the_loader_are_found_and_the_kernels_own_is_not() {

@@ -1,12 +1,16 @@
 //! The table at the end: one line per kernel and rung, and below it what did not pass.
 
-use std::fmt::Write as _;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use serde_json::{Value, json};
 use vm_init::{plan::Plan, report::Outcome};
 
 use super::{
     console::{Ending, TestResult},
+    programs::LEFT_OUT,
     qemu::Run,
     rung::Rung,
     series::Series,
@@ -14,6 +18,24 @@ use super::{
 
 /// tcptrace's exit code when the kernel refuses what it needs.
 const REFUSED: i32 = 3;
+
+/// What a test that is left out lacks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lack {
+    /// Kernel modules.
+    Modules,
+    /// One of [`LEFT_OUT`].
+    Program(&'static str, &'static str),
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Modules => f.write_str("no kernel modules to be had"),
+            Self::Program(program, why) => write!(f, "no {program} ({why})"),
+        }
+    }
+}
 
 /// What one rung did on one kernel.
 #[derive(Clone, Debug)]
@@ -23,8 +45,8 @@ pub(super) struct Row {
     rung: Rung,
     planned: usize,
     passed: usize,
-    /// They need a kernel module, and the mirror has none for this kernel.
-    left_out: Vec<String>,
+    /// They need a kernel module, and the mirror has none for this kernel, or a program that the machines do not have.
+    left_out: Vec<(String, Lack)>,
     refused: bool,
     ending: Ending,
     /// In words, one line each.
@@ -42,12 +64,19 @@ impl Row {
                 .iter()
                 .filter(|result| result.rung == name)
         };
-        // Only where there are no modules at all: a module that does not do its work is a failure.
-        let left_out = |result: &TestResult| {
-            plan.modules.is_empty() && result.lacked_module && result.outcome != Outcome::Passed
+        let lack = |result: &TestResult| {
+            let program = result.lacked_program.as_deref();
+            let program = LEFT_OUT.iter().find(|(name, _)| Some(*name) == program);
+            // Only where there are no modules at all: a module that does not do its work is a failure.
+            let lacked_module = plan.modules.is_empty() && result.lacked_module;
+            match program {
+                _ if result.outcome == Outcome::Passed => None,
+                Some((program, why)) => Some(Lack::Program(program, why)),
+                None => lacked_module.then_some(Lack::Modules),
+            }
         };
         let mut complaints: Vec<String> = results()
-            .filter(|result| result.outcome != Outcome::Passed && !left_out(result))
+            .filter(|result| result.outcome != Outcome::Passed && lack(result).is_none())
             .map(|result| {
                 format!(
                     "{} ({}, {:.1} s)",
@@ -88,8 +117,7 @@ impl Row {
                 .filter(|result| result.outcome == Outcome::Passed)
                 .count(),
             left_out: results()
-                .filter(|result| left_out(result))
-                .map(|result| result.name.clone())
+                .filter_map(|result| Some((result.name.clone(), lack(result)?)))
                 .collect(),
             refused: results().any(|result| result.outcome == Outcome::Failed(REFUSED)),
             ending: run.ending,
@@ -134,7 +162,7 @@ pub(super) fn json(rows: &[Row], covers: &str, tracer: Option<&str>) -> Value {
             "result": row.verdict(),
             "planned": row.planned,
             "passed": row.passed,
-            "left_out": row.left_out,
+            "left_out": row.left_out.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             "complaints": row.complaints,
             "seconds": row.seconds,
         })
@@ -172,12 +200,14 @@ pub(super) fn render(rows: &[Row]) -> String {
         );
     }
     for row in rows.iter().filter(|row| !row.left_out.is_empty()) {
-        let names = row.left_out.join(", ");
-        let _ = writeln!(
-            text,
-            "\n{} {} left out, no kernel modules to be had: {names}",
-            row.series, row.rung
-        );
+        let mut by_lack: BTreeMap<&Lack, Vec<&str>> = BTreeMap::new();
+        for (name, lack) in &row.left_out {
+            by_lack.entry(lack).or_default().push(name);
+        }
+        for (lack, names) in by_lack {
+            let (series, rung, names) = (row.series, row.rung, names.join(", "));
+            let _ = writeln!(text, "\n{series} {rung} left out, {lack}: {names}");
+        }
     }
     for row in rows.iter().filter(|row| !row.complaints.is_empty()) {
         let _ = writeln!(text, "\n{} {}:", row.series, row.rung);
@@ -295,5 +325,28 @@ kernel  release rung        result       tests   time
         assert!(render(&[without]).contains("left out, no kernel modules to be had: states"));
         let with = row_with(&["veth.ko"], &console, Ending::Done);
         assert!(!with.passed());
+    }
+
+    #[test]
+    fn what_lacks_a_program_of_the_list_is_left_out_with_the_reason_and_else_fails() {
+        let lacking = |program: &str| {
+            let need =
+                format!("    this test needs the program `{program}` (Debian package)\n@vm end");
+            let console = PASSED.replace("auto passed 5 states", "auto exit=101 5 states");
+            row_with(
+                &["veth.ko"],
+                &console.replace("@vm end", &need),
+                Ending::Done,
+            )
+        };
+        let left_out = lacking("chromium");
+        assert!(left_out.passed());
+        let text = render(&[left_out]);
+        assert!(
+            text.contains("6.12 auto left out, no chromium (a machine has all its files in memory"),
+            "{text}"
+        );
+        assert!(text.contains("): states"), "{text}");
+        assert!(!lacking("curl").passed());
     }
 }
