@@ -172,6 +172,7 @@ fn a_kernel_without_type_information() {
             todo(&found).contains("CONFIG_DEBUG_INFO_BTF=y"),
             "{found:#}"
         );
+        assert_eq!(found["todo"].as_array().unwrap().len(), 1, "said once");
     }
 }
 
@@ -267,4 +268,90 @@ fn tracefs_takes_root_or_a_capability() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("CAP_DAC_READ_SEARCH"), "{said}");
+}
+
+/// What a kernel shows that was booted with `lockdown=confidentiality`.
+#[test]
+fn a_kernel_that_is_locked_down() {
+    let locked = "mount -t tmpfs none /sys/kernel/security && \
+                  echo 'none integrity [confidentiality]' >/sys/kernel/security/lockdown";
+    let output = where_mounted(locked, &["watch", "--duration", "1s"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    for part in ["locked down (confidentiality)", "hint: boot without"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let output = where_mounted(locked, &["doctor", "--format", "json"]);
+    let found = report(&output);
+    assert_eq!(output.status.code(), Some(3), "{found:#}");
+    assert_eq!(found["lockdown"]["status"], "bad");
+    assert!(
+        todo(&found).contains("boot without lockdown=confidentiality"),
+        "{found:#}"
+    );
+    let less = locked.replace("integrity [confidentiality]", "[integrity] confidentiality");
+    let output = where_mounted(&less, &["doctor", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{:#}", report(&output));
+}
+
+/// In a container the kernel knows this process by another pid.
+#[test]
+fn in_a_pid_namespace_of_its_own() {
+    require_root();
+    let output = Command::new(need_program("unshare", "util-linux"))
+        .args(["--pid", "--fork", "--mount-proc"])
+        .arg(tcptrace_path())
+        .args(["doctor", "--format", "json"])
+        .output()
+        .unwrap();
+    let found = report(&output);
+    assert_eq!(output.status.code(), Some(0), "{found:#}");
+    assert_eq!(found["namespaces"]["pid_is_initial"], false);
+    assert_eq!(found["self_test"]["status"], "ok", "{found:#}");
+}
+
+/// Root of a user namespace has all capabilities, and none that counts.
+#[test]
+fn in_a_user_namespace() {
+    let binary = ForAll::new();
+    let run = |arguments: &[&str]| {
+        Command::new(need_program("unshare", "util-linux"))
+            .args(["--user", "--map-root-user"])
+            .arg(binary.path())
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let output = run(&["doctor", "--format", "json"]);
+    let found = report(&output);
+    assert_eq!(output.status.code(), Some(3), "{found:#}");
+    assert_eq!(found["namespaces"]["user_is_initial"], false);
+    for capability in found["capabilities"].as_array().unwrap() {
+        assert_eq!(capability["held"], false, "{capability}");
+    }
+    assert!(todo(&found).contains("user namespace"), "{found:#}");
+    let output = run(&["watch", "--duration", "1s"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("outside of this user namespace"), "{said}");
+}
+
+/// A hook that is refused hides no other.
+#[test]
+fn a_refused_hook_is_told_beside_those_that_work() {
+    require_root();
+    let output = tcptrace(["doctor", "--refuse", "tp_btf", "--format", "json"])
+        .output()
+        .unwrap();
+    let found = report(&output);
+    assert_eq!(output.status.code(), Some(3), "{found:#}");
+    let hook = |name: &str| {
+        let mut hooks = found["hooks"].as_array().unwrap().iter();
+        hooks.find(|hook| hook["hook"] == name).unwrap()
+    };
+    let refused = hook("inet_sock_set_state");
+    assert!(refused["rung"].is_null(), "{refused}");
+    assert_eq!(refused["refused"]["tp_btf"], "by --refuse");
+    assert!(hook("accept")["rung"].is_string(), "{found:#}");
+    assert_eq!(found["self_test"]["status"], "unknown");
 }

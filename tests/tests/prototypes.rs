@@ -17,6 +17,9 @@ const FUNCTIONS: [&str; 7] = [
     "tcp_v6_connect",
 ];
 
+/// Tracepoints that are attached for a while only.
+const FOR_A_WHILE: [&str; 1] = ["kfree_skb"];
+
 /// Hooks that are no tracepoint of this name.
 const OTHERS: [&str; 5] = [
     "time_wait_overflow",
@@ -38,6 +41,7 @@ fn of_the_running_kernel_are_known() {
         .map(|hook| hook["hook"].as_str().unwrap())
         .filter(|hook| !OTHERS.contains(hook))
         .chain(FUNCTIONS)
+        .chain(FOR_A_WHILE)
         .collect();
     let names: BTreeSet<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(names, expected);

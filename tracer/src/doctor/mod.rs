@@ -8,6 +8,7 @@ pub mod text;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    net::SocketAddr,
 };
 
 use serde::Serialize;
@@ -17,10 +18,12 @@ use self::self_test::SelfTest;
 use crate::{
     error::Error,
     kernel::{
+        attach::{Attached, Refusal, Tried},
         btf::{KernelTypes, VMLINUX},
         caps::{self, NEEDS, Need},
+        drops,
         filters::Filters,
-        ladder::LADDER,
+        ladder::{LADDER, Step},
         lockdown::{self, Lockdown},
         netns, netstat,
         session::{Options, Session},
@@ -46,6 +49,8 @@ pub struct Report {
     pub namespaces: Namespaces,
     /// Each moment, the rung it got, and why not a better one.
     pub hooks: Vec<HookReport>,
+    /// Whether the reasons of dropped packets can be watched.
+    pub drops: Check,
     /// What the programs rely on, as this kernel has it, by name; empty when its types can't be read.
     pub prototypes: BTreeMap<&'static str, Prototype>,
     /// Fields that this kernel lacks, and what is switched off without each.
@@ -98,6 +103,8 @@ pub struct Namespaces {
     pub pid: Option<u64>,
     /// Whether that is the initial one: pids in events are those of the initial namespace.
     pub pid_is_initial: Option<bool>,
+    /// Whether this is the initial user namespace: capabilities held in another do not count.
+    pub user_is_initial: Option<bool>,
     /// Inode number of the network namespace.
     pub net: Option<u32>,
     /// Network namespaces whose counters can be read.
@@ -147,31 +154,56 @@ pub fn examine(options: &Options) -> Report {
             bad(error.to_string())
         }
     };
+    let namespaces = namespaces();
+    let listener = self_test::listen();
+    let port = listener.as_ref().ok().and_then(|it| it.local_addr().ok());
     let options = Options {
         filters: Filters {
             events: BTreeSet::from([Kind::Connection]),
-            pids: vec![std::process::id()],
+            ports: port.iter().map(SocketAddr::port).collect(),
+            netns: namespaces.net.into_iter().collect(),
             ..Filters::default()
         },
+        // What watches dropped packets is loaded for those who want facts.
+        facts: true,
         ..options.clone()
     };
-    let session = Session::start(&options);
-    let (hooks, self_test, map_bytes) = match session {
+    let (hooks, drops, self_test, map_bytes) = match Session::start(&options) {
         Ok(mut session) => {
-            let hooks = attached(&session);
-            let test = self_test::run(&mut session);
+            let hooks = session.attached().iter().zip(LADDER);
+            let hooks = hooks.map(|(attached, step)| watched(step, attached, &session));
+            let hooks = hooks.collect();
+            let test = match &listener {
+                Ok(listener) => self_test::run(&mut session, listener),
+                Err(error) => SelfTest::not_made(format!("nothing can listen here: {error}")),
+            };
             if test.status == Status::Bad {
                 todo.push(format!(
                     "the self-test failed ({}): report this",
                     test.detail
                 ));
             }
-            (hooks, test, Some(map_bytes()))
+            let drops = match session.watches_drops() {
+                true => {
+                    ok("why packets are dropped is watched while loss is looked into".to_owned())
+                }
+                false => unknown("not watched: kernels before 5.17 give no reasons".to_owned()),
+            };
+            (hooks, drops, test, Some(map_bytes()))
         }
         Err(error) => {
-            todo.push(error.to_string());
-            let reason = first_line(&error);
-            (not_attached(&reason), SelfTest::not_made(reason), None)
+            let error_text = error.to_string();
+            if !todo.contains(&error_text) {
+                todo.push(error_text);
+            }
+            let reason = format!("could not probe: {}", first_line(&error));
+            // What refused one hook need not refuse the others.
+            let hooks = match Session::probe(&options) {
+                Ok(tried) => tried.into_iter().zip(LADDER).map(tried_report).collect(),
+                Err(_) => not_attached(&reason),
+            };
+            let test = SelfTest::not_made(first_line(&error));
+            (hooks, unknown(reason), test, None)
         }
     };
     Report {
@@ -189,8 +221,9 @@ pub fn examine(options: &Options) -> Report {
                 held: held.map(|held| need.is_in(held)),
             })
             .collect(),
-        namespaces: namespaces(),
+        namespaces,
         hooks,
+        drops,
         prototypes: types.as_ref().map(prototypes).unwrap_or_default(),
         fields_missing: types.map(|types| types.switched_off()).unwrap_or_default(),
         map_bytes,
@@ -214,6 +247,13 @@ const fn bad(detail: String) -> Check {
     }
 }
 
+const fn unknown(detail: String) -> Check {
+    Check {
+        status: Status::Unknown,
+        detail,
+    }
+}
+
 fn first_line(error: &Error) -> String {
     error
         .to_string()
@@ -230,70 +270,75 @@ fn lockdown() -> Check {
         }
         Ok(Lockdown::Integrity) => ok("integrity, which does not matter".to_owned()),
         Ok(Lockdown::None) => ok("none".to_owned()),
-        Err(error) => Check {
-            status: Status::Unknown,
-            detail: format!("could not probe: {}: {error}", lockdown::FILE),
-        },
+        Err(error) => unknown(format!("could not probe: {}: {error}", lockdown::FILE)),
     }
 }
 
 fn namespaces() -> Namespaces {
-    use std::os::unix::fs::MetadataExt as _;
-    let pid = fs::metadata("/proc/self/ns/pid")
-        .ok()
-        .map(|found| found.ino());
     Namespaces {
-        pid,
-        pid_is_initial: pid.map(|inode| inode == INITIAL_PID_NAMESPACE),
+        pid: caps::namespace("pid"),
+        pid_is_initial: is_initial("pid", INITIAL_PID_NAMESPACE),
+        user_is_initial: caps::is_in_initial_user_namespace(),
         net: netns::inode("/proc/self/ns/net".as_ref()).ok(),
         net_visible: netstat::overflows().len(),
     }
 }
 
-fn attached(session: &Session) -> Vec<HookReport> {
-    session
-        .attached()
-        .iter()
-        .zip(LADDER)
-        .map(|(attached, step)| HookReport {
-            hook: attached.hook.name(),
-            shows: step.shows,
-            rung: Some(attached.rung.name),
-            programs: attached
-                .rung
-                .programs
-                .iter()
-                .map(|hooked| {
-                    (
-                        hooked.program,
-                        session.verified_instructions(hooked.program),
-                    )
-                })
-                .collect(),
-            refused: attached
-                .refused
-                .iter()
-                .map(|refusal| (refusal.rung, refusal.reason.clone()))
-                .collect(),
-        })
-        .collect()
+/// Whether this process is in the initial namespace of a kind, whose inode number is fixed.
+fn is_initial(kind: &str, initial: u64) -> Option<bool> {
+    caps::namespace(kind).map(|inode| inode == initial)
+}
+
+/// What was refused before a rung was found.
+fn refused(refusals: &[Refusal]) -> BTreeMap<&'static str, String> {
+    let told = |refusal: &Refusal| (refusal.rung, refusal.reason.clone());
+    refusals.iter().map(told).collect()
+}
+
+/// A hook that a session watches.
+fn watched(step: &Step, attached: &Attached, session: &Session) -> HookReport {
+    let programs = attached.rung.programs.iter();
+    let programs = programs.map(|hooked| {
+        let program = hooked.program;
+        (program, session.verified_instructions(program))
+    });
+    HookReport {
+        hook: attached.hook.name(),
+        shows: step.shows,
+        rung: Some(attached.rung.name),
+        programs: programs.collect(),
+        refused: refused(&attached.refused),
+    }
+}
+
+/// A hook that was tried by itself, and the rung it would get.
+fn tried_report((tried, step): (Tried, &Step)) -> HookReport {
+    let (rung, refusals) = match &tried {
+        Ok(attached) => (Some(attached.rung.name), &attached.refused),
+        Err(refusals) => (None, refusals),
+    };
+    HookReport {
+        hook: step.hook.name(),
+        shows: step.shows,
+        rung,
+        programs: BTreeMap::new(),
+        refused: refused(refusals),
+    }
 }
 
 fn not_attached(reason: &str) -> Vec<HookReport> {
-    LADDER
-        .iter()
-        .map(|step| HookReport {
-            hook: step.hook.name(),
-            shows: step.shows,
-            rung: None,
-            programs: BTreeMap::new(),
-            refused: step
-                .rungs
-                .iter()
-                .map(|rung| (rung.name, format!("could not probe: {reason}")))
-                .collect(),
-        })
-        .collect()
+    let report = |step: &Step| HookReport {
+        hook: step.hook.name(),
+        shows: step.shows,
+        rung: None,
+        programs: BTreeMap::new(),
+        refused: step
+            .rungs
+            .iter()
+            .map(|rung| (rung.name, reason.to_owned()))
+            .collect(),
+    };
+    LADDER.iter().map(report).collect()
 }
 
 fn prototypes(types: &KernelTypes) -> BTreeMap<&'static str, Prototype> {
@@ -301,7 +346,9 @@ fn prototypes(types: &KernelTypes) -> BTreeMap<&'static str, Prototype> {
         .iter()
         .flat_map(|step| step.rungs)
         .flat_map(|rung| rung.programs)
-        .filter_map(|hooked| hooked.attach.relies_on(types))
+        .map(|hooked| hooked.attach)
+        .chain([drops::HOOK])
+        .filter_map(|attach| attach.relies_on(types))
         .map(|found| {
             let prototype = Prototype {
                 prototype: found.prototype,

@@ -50,6 +50,15 @@ pub fn write(to: &mut impl Write, report: &Report) -> io::Result<()> {
         None => (Status::Unknown, "could not probe".to_owned()),
     };
     line(to, pid.0, "pid", &pid.1)?;
+    let user = match namespaces.user_is_initial {
+        Some(true) => (Status::Ok, "the initial one"),
+        Some(false) => (
+            Status::Bad,
+            "not the initial one: capabilities held here do not count",
+        ),
+        None => (Status::Unknown, "could not probe"),
+    };
+    line(to, user.0, "user", user.1)?;
     let net = namespaces.net.map_or_else(
         || "could not probe".to_owned(),
         |inode| {
@@ -74,6 +83,7 @@ pub fn write(to: &mut impl Write, report: &Report) -> io::Result<()> {
             writeln!(to, "  {:<22} not {rung}: {reason}", "")?;
         }
     }
+    line(to, report.drops.status, "kfree_skb", &report.drops.detail)?;
     for (field, effect) in &report.fields_missing {
         line(
             to,

@@ -37,6 +37,9 @@ pub struct Refusal {
     pub reason: String,
 }
 
+/// A hook's rung, or why each was refused.
+pub type Tried = std::result::Result<Attached, Vec<Refusal>>;
+
 /// What attaching needs.
 pub(super) struct Climber<'a> {
     pub(super) ebpf: &'a mut Ebpf,
@@ -53,6 +56,24 @@ pub(super) struct Climber<'a> {
 impl Climber<'_> {
     /// Attaches a step's best rung.
     pub(super) fn climb(&mut self, step: &Step) -> Result<Attached> {
+        self.attempt(step).map_err(|refused| {
+            let refusals: Vec<String> = refused
+                .iter()
+                .map(|refusal| format!("{}: {}", refusal.rung, refusal.reason))
+                .collect();
+            Error::unsupported(
+                format!(
+                    "{} can't be watched; the kernel refuses {}",
+                    step.hook.name(),
+                    refusals.join("; ")
+                ),
+                "`tcptrace doctor` says what this machine allows; `--verbose` shows the verifier's log",
+            )
+        })
+    }
+
+    /// As above, and says why each rung was refused if all were.
+    pub(super) fn attempt(&mut self, step: &Step) -> Tried {
         let mut refused = Vec::new();
         for rung in step.choose(self.means) {
             let taken = if self.refuse.iter().any(|name| name == rung.name) {
@@ -74,18 +95,7 @@ impl Climber<'_> {
                 }),
             }
         }
-        let refusals: Vec<String> = refused
-            .iter()
-            .map(|refusal| format!("{}: {}", refusal.rung, refusal.reason))
-            .collect();
-        Err(Error::unsupported(
-            format!(
-                "{} can't be watched; the kernel refuses {}",
-                step.hook.name(),
-                refusals.join("; ")
-            ),
-            "`tcptrace doctor` says what this machine allows; `--verbose` shows the verifier's log",
-        ))
+        Err(refused)
     }
 
     /// Attaches all programs of a rung, or none of them.

@@ -1,5 +1,7 @@
 //! The capabilities that the work needs, each with its reason.
 
+use std::{fs, os::unix::fs::MetadataExt as _};
+
 use serde::Serialize;
 
 /// One capability and what it is for.
@@ -61,10 +63,30 @@ pub const NEEDS: &[Need] = &[
     },
 ];
 
+/// `PROC_USER_INIT_INO`, `include/linux/proc_ns.h`.
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// Inode number of this process's namespace of a kind, such as `user`.
+#[must_use]
+pub fn namespace(kind: &str) -> Option<u64> {
+    let found = fs::metadata(format!("/proc/self/ns/{kind}"));
+    found.ok().map(|found| found.ino())
+}
+
+/// Whether this process is in the initial user namespace; `None` when `/proc` does not tell.
+#[must_use]
+pub fn is_in_initial_user_namespace() -> Option<bool> {
+    namespace("user").map(|inode| inode == INITIAL_USER_NAMESPACE)
+}
+
 /// The capabilities that this process has in effect, as the kernel's bit set; `None` when `/proc` does
-/// not tell.
+/// not tell. Those of another user namespace than the initial one are none: the kernel asks for them there
+/// (`kernel/bpf/syscall.c: bpf_capable`).
 #[must_use]
 pub fn effective() -> Option<u64> {
+    if is_in_initial_user_namespace() == Some(false) {
+        return Some(0);
+    }
     Some(
         procfs::process::Process::myself()
             .ok()?

@@ -12,10 +12,12 @@ use aya::{
 };
 use tracer_common::{conn::Address, drops::DropKey};
 
-use super::{btf::KernelTypes, known, session::Session, tables::entries};
+use super::{btf::KernelTypes, known, ladder::Attach, session::Session, tables::entries};
 
 /// The program, and the tracepoint that it is for.
 const PROGRAM: &str = known::KFREE_SKB.name;
+/// How it is attached.
+pub const HOOK: Attach = Attach::TpBtf(known::KFREE_SKB);
 /// The enum of reasons, and what its names begin with.
 const REASON: &str = "skb_drop_reason";
 const PREFIX: &str = "SKB_DROP_REASON_";
@@ -45,7 +47,7 @@ impl Drops {
     /// Loads the program; `None` where the kernel gives no reasons (before 5.17) or refuses it.
     pub(super) fn load(ebpf: &mut Ebpf, btf: &Btf, types: &KernelTypes) -> Option<Self> {
         let prototype = types.prototype_of_tracepoint(PROGRAM)?;
-        if !known::KFREE_SKB.begins(&prototype) {
+        if !known::begins(known::DROP_WITH_REASON, &prototype) {
             return None;
         }
         if let Err(error) = program(ebpf)?.load(PROGRAM, btf) {

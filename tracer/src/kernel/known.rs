@@ -19,17 +19,21 @@ impl Known {
         self.prototypes.contains(&prototype)
     }
 
-    /// Whether a prototype begins like one of them. More arguments, or another `const`, mislead no program at a
-    /// tracepoint; at a function's return the result stands behind the arguments, so there they do.
+    /// Whether a prototype begins like one of them.
     #[must_use]
     pub fn begins(&self, prototype: &str) -> bool {
-        let bare = |text: &str| text.trim_end_matches(')').replace("const ", "");
-        let found = bare(prototype);
-        self.prototypes.iter().any(|known| {
-            let rest = found.strip_prefix(&bare(known));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(", "))
-        })
+        self.prototypes.iter().any(|known| begins(known, prototype))
     }
+}
+
+/// Whether a prototype begins like a known one. More arguments, or another `const`, mislead no program at a
+/// tracepoint; at a function's return the result stands behind the arguments, so there they do.
+#[must_use]
+pub(super) fn begins(known: &str, prototype: &str) -> bool {
+    let bare = |text: &str| text.trim_end_matches(')').replace("const ", "");
+    let found = bare(prototype);
+    let rest = found.strip_prefix(&bare(known));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(", "))
 }
 
 macro_rules! known {
@@ -47,6 +51,9 @@ pub(super) const RETRANSMIT_WITH_ERROR: &str = "(const struct sock *, const stru
 pub(super) const RESET_WITH_REASON: &str =
     "(const struct sock *, const struct sk_buff *, const enum sk_rst_reason)";
 
+/// `kfree_skb` with the reason, from 5.17.
+pub(super) const DROP_WITH_REASON: &str = "(struct sk_buff *, void *, enum skb_drop_reason)";
+
 // Typed tracepoints.
 known! {
     // From 6.16 it also says whether the whole group is dead.
@@ -61,7 +68,9 @@ known! {
     TCP_SEND_RESET = "tcp_send_reset": "(const struct sock *, const struct sk_buff *)", RESET_WITH_REASON;
     TCP_RECEIVE_RESET = "tcp_receive_reset": "(struct sock *)";
     // Before 5.17 without a reason, and of no use then. From 6.12 also the receiving socket.
-    KFREE_SKB = "kfree_skb": "(struct sk_buff *, void *, enum skb_drop_reason)";
+    KFREE_SKB = "kfree_skb":
+        "(struct sk_buff *, void *)", DROP_WITH_REASON,
+        "(struct sk_buff *, void *, enum skb_drop_reason, struct sock *)";
 }
 
 // Functions.
@@ -106,6 +115,15 @@ mod tests {
         ] {
             assert!(SCHED_PROCESS_EXIT.begins(harmless), "{harmless}");
         }
+        // What only newer kernels have is told by it, however the rest is written.
+        for with_reason in [
+            RESET_WITH_REASON,
+            "(const struct sock *, const struct sk_buff *, enum sk_rst_reason)",
+            "(struct sock *, struct sk_buff *, enum sk_rst_reason, int)",
+        ] {
+            assert!(begins(RESET_WITH_REASON, with_reason), "{with_reason}");
+        }
+        assert!(!begins(RESET_WITH_REASON, TCP_SEND_RESET.prototypes[0]));
         for changed in [
             "()",
             "(bool, struct task_struct *)",

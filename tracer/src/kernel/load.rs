@@ -17,8 +17,10 @@ use super::{
 use crate::error::{Error, Result};
 
 pub(super) fn config(types: &KernelTypes, filters: &Filters) -> Config {
-    let has = |tracepoint, prototype| {
-        u32::from(types.prototype_of_tracepoint(tracepoint).as_deref() == Some(prototype))
+    // As loosely as it was decided that the programs may be attached.
+    let has = |tracepoint, known| {
+        let prototype = types.prototype_of_tracepoint(tracepoint);
+        u32::from(prototype.is_some_and(|found| known::begins(known, &found)))
     };
     Config {
         events: filters.event_bits(),

@@ -6,7 +6,7 @@ pub mod caps;
 pub mod cgroup;
 pub mod clock;
 pub mod counters;
-mod drops;
+pub mod drops;
 pub mod facts;
 pub mod filters;
 mod inet_diag;

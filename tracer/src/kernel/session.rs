@@ -17,7 +17,7 @@ use tracer_common::{
 };
 
 use super::{
-    attach::{Attached, Climber},
+    attach::{Attached, Climber, Tried},
     btf::KernelTypes,
     caps,
     drops::Drops,
@@ -167,6 +167,35 @@ impl Session {
         Ok(session)
     }
 
+    /// Tries each hook by itself, so that one that is refused hides no other, and detaches it again.
+    ///
+    /// # Errors
+    ///
+    /// When not even the maps can be made.
+    pub fn probe(options: &Options) -> Result<Vec<Tried>> {
+        require_capabilities()?;
+        lockdown::require()?;
+        let types = KernelTypes::read()?;
+        let btf = Btf::from_sys_fs().context("the kernel's types can't be read")?;
+        let config = config(&types, &options.filters);
+        let mut ebpf = load(&btf, &types.fields()?, &config, options)?;
+        let mut climber = Climber {
+            ebpf: &mut ebpf,
+            btf: &btf,
+            types: &types,
+            means: options.means,
+            refuse: &options.refuse,
+            is_verbose: options.verbose,
+        };
+        Ok(LADDER.iter().map(|step| climber.attempt(step)).collect())
+    }
+
+    /// Whether the reasons of dropped packets can be watched.
+    #[must_use]
+    pub const fn watches_drops(&self) -> bool {
+        self.drops.is_some()
+    }
+
     /// The hooks and their rungs.
     #[must_use]
     pub fn attached(&self) -> &[Attached] {
@@ -259,11 +288,16 @@ fn require_capabilities() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    let hint = if caps::is_in_initial_user_namespace() == Some(false) {
+        "run it outside of this user namespace: capabilities that are held in one do not count"
+    } else {
+        "run it with sudo; `tcptrace doctor` tells what each is for"
+    };
     Err(Error::unsupported(
         format!(
             "loading eBPF programs needs root, or at least {}",
             missing.join(", ")
         ),
-        "run it with sudo; `tcptrace doctor` tells what each is for",
+        hint,
     ))
 }
