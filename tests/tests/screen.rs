@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -101,7 +102,10 @@ fn packets_that_were_dropped_before() {
     });
 
     let tmux = Tmux::new(120, 30);
-    tmux.run(&watch(&veth.near));
+    tmux.run(&format!(
+        "SUDO_UID=65534 SUDO_GID=65534 {}",
+        watch(&veth.near)
+    ));
     let first = tmux.wait_for("the snapshot", |screen| {
         screen.contains("in retransmit back-off")
     });
@@ -178,12 +182,14 @@ fn packets_that_were_dropped_before() {
         !screen.contains("group by process, program")
     });
 
-    // The ticket is a file.
+    // The ticket is a file of whoever called sudo.
     tmux.keys(&["y"]);
     tmux.wait_for("the ticket", |screen| {
         screen.contains("written to tcptrace-")
     });
     let ticket = written(&tmux, "md");
+    let file = fs::metadata(&ticket).unwrap();
+    assert_eq!((file.uid(), file.mode() & 0o777), (65_534, 0o600));
     let ticket = fs::read_to_string(ticket).unwrap();
     assert!(
         ticket.contains(&name) && ticket.contains("10.99.0.2:7000"),

@@ -2,7 +2,10 @@
 
 use ratatui::layout::{Constraint, Layout, Rect};
 
-use super::state::State;
+use super::{
+    draw::{Signs, Theme, findings, process},
+    state::{Page, State},
+};
 
 /// Findings that are named on the page of the table; the rest are counted.
 pub const FINDINGS: u16 = 4;
@@ -68,4 +71,16 @@ pub fn areas(screen: Rect, state: &State) -> Areas {
 pub fn first_row(state: &State, table: Rect) -> usize {
     let seen = usize::from(table.height.saturating_sub(TABLE_HEAD));
     (state.selected() + 1).saturating_sub(seen)
+}
+
+/// Lines that the open page can be scrolled over.
+#[must_use]
+pub fn page_length(state: &State, screen: Rect) -> usize {
+    // Colours have no width.
+    let (width, theme) = (screen.width.into(), Theme::new(false, Signs::UNICODE));
+    match state.view.page {
+        Page::Table => 0,
+        Page::Process(pid) => process::length(state, pid, width, &theme),
+        Page::Findings => findings::lines(state, width, &theme).len(),
+    }
 }

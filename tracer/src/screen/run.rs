@@ -1,9 +1,7 @@
 //! The screen at work: takes a trace, answers keys, draws.
 
 use std::{
-    fs::OpenOptions,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -22,6 +20,7 @@ use crate::{
     error::Result,
     event::Event,
     fact::Fact,
+    file::write::create,
     sink::Sink,
     trace::frame::{End, Start, Sums},
 };
@@ -160,16 +159,10 @@ impl Screen {
         }
     }
 
-    fn write_ticket(&self) -> io::Result<PathBuf> {
+    fn write_ticket(&self) -> anyhow::Result<PathBuf> {
         let text = ticket(&self.state);
         let path = file_name(&self.state, "md");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            // Addresses are nobody else's business.
-            .mode(0o600)
-            .open(&path)?;
-        file.write_all(text.as_bytes())?;
+        create(&path, false)?.write_all(text.as_bytes())?;
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
         Ok(path)
     }

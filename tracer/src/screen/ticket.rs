@@ -3,10 +3,15 @@
 use std::fmt::Write as _;
 
 use super::{
-    draw::number::{clock, count, gauge, percent, rate, span},
-    state::{Grouping, Row, State, name},
+    draw::{
+        Signs, Theme,
+        header::by_rung,
+        number::{age, clock, count, gauge, percent, rate},
+        process,
+    },
+    state::{Grouping, Page, Row, State, name},
 };
-use crate::sink::lines;
+use crate::{event::Event, identity::Pid, sink::lines};
 
 /// Rows and events that are told.
 const MOST: usize = 20;
@@ -16,12 +21,31 @@ const MOST: usize = 20;
 pub fn ticket(state: &State) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = head(&mut text, state);
-    let _ = findings(&mut text, state);
-    let _ = conditions(&mut text, state);
-    let _ = table(&mut text, state);
-    let _ = stream(&mut text, state);
+    let _ = write(&mut text, state);
     text
+}
+
+fn write(to: &mut String, state: &State) -> std::fmt::Result {
+    head(to, state)?;
+    match state.view.page {
+        Page::Table => {
+            findings(to, state)?;
+            conditions(to, state)?;
+            table(to, state)?;
+            let seen = state.events().skip(state.view.scrolled);
+            events(to, seen)?;
+            if state.stream.left_out() > 0 {
+                writeln!(
+                    to,
+                    "\n{} more came too fast to show.",
+                    state.stream.left_out()
+                )?;
+            }
+            Ok(())
+        }
+        Page::Process(pid) => a_process(to, state, pid),
+        Page::Findings => findings(to, state),
+    }
 }
 
 fn head(to: &mut String, state: &State) -> std::fmt::Result {
@@ -60,6 +84,10 @@ fn head(to: &mut String, state: &State) -> std::fmt::Result {
     {
         writeln!(to, "Only `{filter}`.")?;
     }
+    let degraded = state.degraded();
+    if !degraded.is_empty() {
+        writeln!(to, "Degraded: {}.", cell(&by_rung(&degraded)))?;
+    }
     if !state.view.filter.is_empty() {
         writeln!(to, "Shown: `{}`.", state.view.filter.text())?;
     }
@@ -68,11 +96,20 @@ fn head(to: &mut String, state: &State) -> std::fmt::Result {
 
 fn findings(to: &mut String, state: &State) -> std::fmt::Result {
     if state.findings.is_empty() {
-        return Ok(());
+        return match state.view.page {
+            Page::Findings => writeln!(to, "\nNothing is found to be wrong."),
+            _ => Ok(()),
+        };
     }
     writeln!(to, "\n## Findings\n")?;
     for finding in &state.findings {
-        writeln!(to, "- **{}** {}", finding.name, cell(&finding.sentence))?;
+        writeln!(
+            to,
+            "- **{}** (for {}) {}",
+            finding.name,
+            age(state.age(finding.first)),
+            cell(&finding.sentence)
+        )?;
         for evidence in &finding.evidence {
             writeln!(
                 to,
@@ -92,16 +129,16 @@ fn findings(to: &mut String, state: &State) -> std::fmt::Result {
 fn conditions(to: &mut String, state: &State) -> std::fmt::Result {
     let conditions = &state.conditions;
     writeln!(to, "\n## State\n")?;
-    for (pid, of) in conditions.fullest().into_iter().take(5) {
+    for (pid, of) in conditions.fullest.iter().take(5) {
         let who = state
-            .described(pid)
+            .described(*pid)
             .map_or_else(String::new, |who| name(&who));
         writeln!(
             to,
             "- descriptors of {}[{}]: {}",
             cell(&who),
             pid.pid,
-            gauge(of)
+            gauge(*of)
         )?;
     }
     for queue in conditions
@@ -163,10 +200,7 @@ fn table(to: &mut String, state: &State) -> std::fmt::Result {
     for row in state.rows.iter().take(MOST) {
         writeln!(to, "{}", line(row, state))?;
     }
-    if state.rows.len() > MOST {
-        writeln!(to, "\n{} more.", state.rows.len() - MOST)?;
-    }
-    Ok(())
+    more(to, state.rows.len())
 }
 
 fn line(row: &Row, state: &State) -> String {
@@ -184,17 +218,51 @@ fn line(row: &Row, state: &State) -> String {
         rate(rates.descriptors),
         row.gauge.map_or_else(String::new, gauge),
         row.since
-            .map_or_else(String::new, |since| span(state.aggregate.now.since(since))),
+            .map_or_else(String::new, |since| age(state.age(since))),
     ];
     format!("| {} |", cells.join(" | "))
 }
 
-fn stream(to: &mut String, state: &State) -> std::fmt::Result {
+/// The page of a process.
+fn a_process(to: &mut String, state: &State, pid: Pid) -> std::fmt::Result {
+    writeln!(to, "\n## {}\n\n```", cell(&process::title(state, pid)))?;
+    let theme = Theme::new(false, Signs::UNICODE);
+    let head = process::head(state, pid, &theme);
+    for line in head.iter().chain(&process::troubles(state, 60, &theme)) {
+        writeln!(to, "{}", fenced(&line.to_string()))?;
+    }
+    let connections = &state.connections;
+    writeln!(to, "```\n\n## Connections ({})\n", connections.len())?;
+    let heads = process::HEADS.map(str::to_lowercase);
+    writeln!(to, "| {} |", heads.join(" | "))?;
+    writeln!(to, "|---|---|---|--:|--:|--:|--:|--:|---|--:|")?;
+    for one in connections.iter().take(MOST) {
+        let cells = process::cells(one, state).map(|text| cell(&text));
+        writeln!(to, "| {} |", cells.join(" | "))?;
+    }
+    more(to, connections.len())?;
+    events(to, state.events_of(pid))
+}
+
+/// That so many are not told.
+fn more(to: &mut String, all: usize) -> std::fmt::Result {
+    match all.saturating_sub(MOST) {
+        0 => Ok(()),
+        more => writeln!(to, "\n{more} more."),
+    }
+}
+
+fn events<'a>(to: &mut String, events: impl Iterator<Item = &'a Event>) -> std::fmt::Result {
     writeln!(to, "\n## Events, the newest first (UTC)\n\n```")?;
-    for event in state.events().skip(state.view.scrolled).take(MOST) {
-        writeln!(to, "{}", lines::line(event))?;
+    for event in events.take(MOST) {
+        writeln!(to, "{}", fenced(&lines::line(event)))?;
     }
     writeln!(to, "```")
+}
+
+/// A line that cannot end the block that it stands in.
+fn fenced(line: &str) -> String {
+    line.trim_end().replace("```", "'''")
 }
 
 /// A text that cannot end a table's cell or begin markup.

@@ -54,13 +54,13 @@ fn descriptors(state: &State, theme: &Theme) -> Line<'static> {
         line.push_span(used(files, theme));
         line.push_span(Span::raw("  "));
     }
-    let fullest = state.conditions.fullest();
+    let fullest = &state.conditions.fullest;
     if fullest.is_empty() {
         line.push_span(part("no process's limit is known", theme.faint()));
     }
     // The fullest in any case, others where it may matter.
     let worth = |place: usize, of: &Gauge| place == 0 || of.share() >= 0.25;
-    let fullest = fullest.into_iter().enumerate();
+    let fullest = fullest.iter().copied().enumerate();
     for (pid, of) in fullest
         .filter(|(place, (_, of))| worth(*place, of))
         .map(|(_, one)| one)

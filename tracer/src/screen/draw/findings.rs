@@ -4,12 +4,11 @@ use ratatui::{
     buffer::Buffer,
     layout::Rect,
     text::{Line, Span},
-    widgets::{Paragraph, Widget as _, Wrap},
 };
 
 use super::{
-    line::{cut, part, rule},
-    number::span,
+    line::{cut, part, rule, wrap},
+    number::age,
     theme::Theme,
 };
 use crate::{diagnose::Finding, screen::state::State};
@@ -23,7 +22,7 @@ pub(super) fn panel(buffer: &mut Buffer, area: Rect, state: &State, theme: &Them
     let mut y = area.y;
     for finding in state.findings.iter().take(room) {
         let head = head(finding, theme);
-        let since = format!("  for {}", span(state.aggregate.now.since(finding.first)));
+        let since = format!("  for {}", age(state.age(finding.first)));
         let left = usize::from(area.width).saturating_sub(head.width() + since.len());
         let mut line = head;
         line.push_span(Span::raw(cut(&finding.sentence, left, theme)));
@@ -47,43 +46,47 @@ fn head(finding: &Finding, theme: &Theme) -> Line<'static> {
     ])
 }
 
-/// With all there is to say.
+/// With all there is to say, from the line that it is scrolled to on.
 pub(super) fn page(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     let title = vec![part(
         format!("findings ({})", state.findings.len()),
         theme.strong(),
     )];
     rule(buffer, area, title, theme);
-    let area = Rect {
-        y: area.y + 1,
-        height: area.height.saturating_sub(1),
-        ..area
-    };
+    let lines = lines(state, area.width.into(), theme);
+    let seen = lines.iter().skip(state.view.scrolled_page);
+    for (line, y) in seen.zip(area.y + 1..area.bottom()) {
+        buffer.set_line(area.x, y, line, area.width);
+    }
+}
+
+/// The page's lines.
+pub(in crate::screen) fn lines(state: &State, width: usize, theme: &Theme) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if state.findings.is_empty() {
         lines.push(Line::raw("Nothing is found to be wrong."));
     }
-    for finding in state.findings.iter().skip(state.view.scrolled_page) {
+    for finding in &state.findings {
         let mut line = head(finding, theme);
         line.push_span(Span::raw(finding.sentence.clone()));
-        lines.push(line);
+        lines.extend(wrap(line, width, 4));
         for evidence in &finding.evidence {
-            lines.push(Line::from(vec![
+            let line = Line::from(vec![
                 part(format!("    {} ", evidence.name), theme.faint()),
                 part(evidence.value.clone(), theme.strong()),
                 part(format!("  {}", evidence.source), theme.faint()),
-            ]));
+            ]);
+            lines.extend(wrap(line, width, 6));
         }
         for remedy in &finding.remedy {
-            lines.push(Line::from(vec![
+            let line = Line::from(vec![
                 part(format!("  {} ", theme.signs.to), theme.notice()),
                 Span::raw(remedy.clone()),
-            ]));
+            ]);
+            lines.extend(wrap(line, width, 4));
         }
         lines.push(Line::styled(format!("    {}", finding.page), theme.faint()));
         lines.push(Line::default());
     }
-    Paragraph::new(lines)
-        .wrap(Wrap { trim: false })
-        .render(area, buffer);
+    lines
 }

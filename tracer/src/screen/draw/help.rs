@@ -45,7 +45,10 @@ const WORDS: &[(&str, &str)] = &[
         "RST TWO",
         "resets, sockets that found the time-wait table full",
     ),
-    ("FDS FOR", "descriptors used of the limit; since when"),
+    (
+        "FDS FOR",
+        "descriptors used of the limit; since when, > is since before the trace",
+    ),
     (
         "since boot",
         "RetransSegs also in % of all segments that were sent",

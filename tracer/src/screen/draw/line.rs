@@ -60,6 +60,48 @@ pub(super) fn part<'a>(text: impl Into<std::borrow::Cow<'a, str>>, style: Style)
     Span::styled(text, style)
 }
 
+/// A line as so many lines of a width as it takes, broken between words; all but the first are indented.
+#[must_use]
+pub(super) fn wrap(line: Line<'static>, width: usize, indent: usize) -> Vec<Line<'static>> {
+    if line.width() <= width || width <= 2 * indent {
+        return vec![line];
+    }
+    let mut lines = Vec::new();
+    let (mut spans, mut used) = (Vec::new(), 0);
+    let mut begin = 0;
+    for span in line.spans {
+        for mut word in span.content.split_inclusive(' ') {
+            while used + word.trim_end().width() > width {
+                // What is wider than a line is broken anywhere.
+                if used == begin {
+                    let fits = fitting(word, width - used);
+                    spans.push(Span::styled(word[..fits].to_owned(), span.style));
+                    word = &word[fits..];
+                }
+                lines.push(Line::from(std::mem::take(&mut spans)));
+                spans.push(Span::raw(" ".repeat(indent)));
+                (used, begin) = (indent, indent);
+            }
+            used += word.width();
+            spans.push(Span::styled(word.to_owned(), span.style));
+        }
+    }
+    lines.push(Line::from(spans));
+    lines
+}
+
+/// Bytes of a text's beginning that fit into a width, one letter at least.
+fn fitting(text: &str, width: usize) -> usize {
+    let mut used = 0;
+    for (place, char) in text.char_indices() {
+        used += unicode_width::UnicodeWidthChar::width(char).unwrap_or(0);
+        if used > width && place > 0 {
+            return place;
+        }
+    }
+    text.len()
+}
+
 /// A title with a rule up to the end of the line.
 pub(super) fn rule(buffer: &mut Buffer, area: Rect, title: Vec<Span<'_>>, theme: &Theme) {
     if area.height == 0 {
@@ -74,4 +116,41 @@ pub(super) fn rule(buffer: &mut Buffer, area: Rect, title: Vec<Span<'_>>, theme:
     let rest = usize::from(area.width).saturating_sub(line.width());
     line.push_span(part(theme.signs.rule.repeat(rest), theme.faint()));
     buffer.set_line(area.x, area.y, &line, area.width);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_wrapped_between_words_and_nothing_is_lost() {
+        let line = || {
+            Line::from(vec![
+                Span::raw("command     "),
+                Span::raw("java -cp /usr/share/a-long-path-that-fits-in-no-line.jar Main x"),
+            ])
+        };
+        let wrapped = |width| {
+            let lines = wrap(line(), width, 4);
+            let texts = lines.iter().map(ToString::to_string);
+            texts
+                .map(|text| text.trim_end().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(wrapped(80).len(), 1);
+        assert_eq!(
+            wrapped(24),
+            [
+                "command     java -cp",
+                "    /usr/share/a-long-pa",
+                "    th-that-fits-in-no-l",
+                "    ine.jar Main x"
+            ]
+        );
+        for width in 0..80 {
+            let without_spaces = |text: String| text.replace(' ', "");
+            let all = without_spaces(wrapped(width).concat());
+            assert_eq!(all, without_spaces(line().to_string()), "{width}");
+        }
+    }
 }

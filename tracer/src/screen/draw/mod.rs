@@ -1,14 +1,14 @@
 //! How the state looks. Nothing is decided here: no key, no number is made.
 
 mod conditions;
-mod findings;
+pub(super) mod findings;
 mod footer;
-mod header;
+pub(super) mod header;
 mod help;
 mod kinds;
 mod line;
 pub(super) mod number;
-mod process;
+pub(super) mod process;
 mod stream;
 mod table;
 mod theme;

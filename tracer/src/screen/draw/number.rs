@@ -1,6 +1,9 @@
 //! Numbers and times in a few letters.
 
-use crate::{screen::state::Gauge, time::Time};
+use crate::{
+    screen::state::{Age, Gauge},
+    time::Time,
+};
 
 /// In four letters at most: `9999`, `12k`, `1.2M`.
 #[must_use]
@@ -74,6 +77,13 @@ pub(in crate::screen) fn span(ns: u64) -> String {
         3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
         _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3_600 % 24),
     }
+}
+
+/// How long something has lasted, `>` where it was there before the trace: `>3m12s`.
+#[must_use]
+pub(in crate::screen) fn age(age: Age) -> String {
+    let sign = if age.is_longer { ">" } else { "" };
+    format!("{sign}{}", span(age.ns))
 }
 
 /// How long, as a clock: `0:01:23`.

@@ -8,8 +8,8 @@ use ratatui::{
 
 use super::{
     conditions::fullness,
-    line::{cut, part, rule},
-    number::{bars, count, gauge, rate, span},
+    line::{cut, part, rule, wrap},
+    number::{age, bars, count, gauge, rate, span, time_of_day},
     stream,
     theme::Theme,
 };
@@ -17,8 +17,17 @@ use crate::{
     document::{number::time, text::printable},
     fact::{Subject, name},
     identity::Pid,
-    screen::state::{self, Conn, Recent, State, Tally},
+    screen::state::{self, Conn, State, Trouble},
 };
+
+/// The letters of a field's name.
+const FIELD: usize = 12;
+/// The heads of the columns of connections.
+pub(in crate::screen) const HEADS: [&str; 10] = [
+    "PEER", "LOCAL", "STATE", "AGE", "SRTT", "RTX", "BACKOFF", "RTO", "TIMER", "UNACKED",
+];
+/// Lines of the connections above the first.
+const CONNECTIONS_HEAD: u16 = 2;
 
 /// Lines for the process's own events, on a screen of this many lines.
 const fn stream_height(height: u16) -> u16 {
@@ -26,34 +35,24 @@ const fn stream_height(height: u16) -> u16 {
 }
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, pid: Pid, theme: &Theme) {
-    let who = state.described(pid);
-    let title = match &who {
-        Some(who) => format!("{}[{pid}]", state::name(who)),
-        None if pid.pid == 0 => "(owner unknown)".to_owned(),
-        None => format!("[{}]", pid.pid),
-    };
-    rule(buffer, area, vec![part(title, theme.strong())], theme);
-    let mut lines = head(state, pid, theme);
-    lines.extend(trouble(
-        state,
-        pid,
-        if area.width >= 120 { 60 } else { 12 },
-        theme,
-    ));
+    let title = part(title(state, pid), theme.strong());
+    rule(buffer, area, vec![title], theme);
     let bottom = area.bottom().saturating_sub(stream_height(area.height));
+    // Of the connections one is seen at least.
+    let most = usize::from(bottom.saturating_sub(area.y + 1 + CONNECTIONS_HEAD + 1));
+    let top = top(state, pid, area.width.into(), theme);
     let mut y = area.y + 1;
-    for line in &lines {
-        if y < bottom {
-            buffer.set_line(area.x, y, line, area.width);
-            y += 1;
-        }
+    for line in top.iter().skip(state.view.scrolled_page).take(most) {
+        buffer.set_line(area.x, y, line, area.width);
+        y += 1;
     }
     let table = Rect {
         y,
         height: bottom.saturating_sub(y),
         ..area
     };
-    connections(buffer, table, state, theme);
+    let scrolled = state.view.scrolled_page.saturating_sub(top.len());
+    connections(buffer, table, state, scrolled, theme);
     let events = Rect {
         y: bottom,
         height: area.bottom().saturating_sub(bottom),
@@ -62,14 +61,38 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, pid: Pid, the
     its_events(buffer, events, state, pid, theme);
 }
 
+/// What it is called.
+pub(in crate::screen) fn title(state: &State, pid: Pid) -> String {
+    match state.described(pid) {
+        Some(who) => format!("{}[{pid}]", state::name(&who)),
+        None if pid.pid == 0 => "(owner unknown)".to_owned(),
+        None => format!("[{}]", pid.pid),
+    }
+}
+
+/// Lines that the page can be scrolled over.
+pub(in crate::screen) fn length(state: &State, pid: Pid, width: usize, theme: &Theme) -> usize {
+    top(state, pid, width, theme).len() + state.connections.len()
+}
+
+/// What stands above the connections, wrapped to a width.
+fn top(state: &State, pid: Pid, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let bars = if width >= 120 { 60 } else { 12 };
+    let lines = head(state, pid, theme)
+        .into_iter()
+        .chain(troubles(state, bars, theme));
+    lines.flat_map(|line| wrap(line, width, FIELD)).collect()
+}
+
 fn field(name: &str, value: String, theme: &Theme) -> Line<'static> {
     Line::from(vec![
-        part(format!("{name:<12}"), theme.faint()),
+        part(format!("{name:<FIELD$}"), theme.faint()),
         Span::raw(value),
     ])
 }
 
-fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
+/// Who it is, and what it has.
+pub(in crate::screen) fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
     let facts = &state.aggregate.facts;
     let subject = Subject::Process(pid);
     let number = |name| facts.number(&subject, name);
@@ -122,132 +145,47 @@ fn head(state: &State, pid: Pid, theme: &Theme) -> Vec<Line<'static>> {
         }
         lines.push(line);
     }
+    if let Some(since) = state.since {
+        let lasted = age(state.age(since));
+        let text = if state.age(since).is_longer {
+            format!("for {lasted}, since before the trace began")
+        } else {
+            format!("for {lasted}, since {} UTC", time_of_day(since))
+        };
+        lines.push(field("trouble", text, theme));
+    }
     lines
 }
 
-/// What happened to it: the whole, the rate, the last minute. A line each kind that did happen.
-fn trouble(state: &State, pid: Pid, width: usize, theme: &Theme) -> Vec<Line<'static>> {
-    let mut lines = Vec::new();
-    let Some(process) = state.aggregate.process(pid) else {
-        return lines;
+/// What happened to it: the whole, the rate, the last minute, and what it consists of.
+pub(in crate::screen) fn troubles(
+    state: &State,
+    width: usize,
+    theme: &Theme,
+) -> Vec<Line<'static>> {
+    let line = |trouble: &Trouble| {
+        let parts = trouble.parts.iter();
+        let parts = parts.map(|(name, number)| format!("  {name} {}", count(*number)));
+        let bars = bars(&trouble.minute, width, theme.signs.bars);
+        Line::from(vec![
+            part(format!("{:<20}", trouble.what), theme.kind(trouble.kind)),
+            part(format!("{:>6}", count(trouble.total)), theme.strong()),
+            Span::raw(format!("  {:>5}/s  ", rate(trouble.per_second))),
+            part(format!("{bars:<width$}"), theme.doubtful()),
+            part(parts.collect::<String>(), theme.faint()),
+        ])
     };
-    let quiet = Recent::default();
-    let recent = state.recent_of(pid).unwrap_or(&quiet);
-    let rates = recent.rates(state.second());
-    let totals = &process.totals;
-    let mut add =
-        |kind, what: &str, total: u64, per_second, count_of: fn(&Tally) -> u64, note: String| {
-            if total == 0 {
-                return;
-            }
-            let minute = recent.minute(state.second(), count_of);
-            lines.push(Line::from(vec![
-                part(format!("{what:<20}"), theme.kind(kind)),
-                part(format!("{:>6}", count(total)), theme.strong()),
-                Span::raw(format!("  {:>5}/s  ", rate(per_second))),
-                part(
-                    format!("{:<width$}", bars(&minute, width, theme.signs.bars)),
-                    theme.doubtful(),
-                ),
-                part(note, theme.faint()),
-            ]));
-        };
-    let calls: Vec<_> = process
-        .descriptors
-        .iter()
-        .map(|((call, errno), sum)| {
-            let call = call.map_or_else(|| "no call".to_owned(), |call| call.to_string());
-            format!("  {errno} from {call} {}", count(sum.count))
-        })
-        .collect();
-    add(
-        "fd_exhausted",
-        "out of descriptors",
-        totals.fd_exhausted,
-        rates.descriptors,
-        |tally| tally.descriptors.into(),
-        calls.concat(),
-    );
-    let mut errors = std::collections::BTreeMap::new();
-    for (errno, count) in process.flows.values().flat_map(|flow| &flow.failed) {
-        *errors.entry(*errno).or_insert(0u64) += count;
-    }
-    let errors: Vec<_> = errors
-        .iter()
-        .map(|(errno, sum)| format!("  {errno} {}", count(*sum)))
-        .collect();
-    add(
-        "connect_failed",
-        "connects failed",
-        totals.connect_failed,
-        rates.failed,
-        |tally| tally.failed.into(),
-        errors.concat(),
-    );
-    let mut causes = std::collections::BTreeMap::new();
-    for (cause, segs) in process.flows.values().flat_map(|flow| &flow.retransmits) {
-        *causes.entry(cause.name()).or_insert(0u64) += segs;
-    }
-    let causes: Vec<_> = causes
-        .iter()
-        .map(|(cause, segs)| format!("  {cause} {}", count(*segs)))
-        .collect();
-    add(
-        "retransmit",
-        "segments sent again",
-        totals.retransmit_segs,
-        rates.segs,
-        |tally| tally.segs.into(),
-        causes.concat(),
-    );
-    let resets = format!(
-        "  sent {}, received {}",
-        count(totals.resets_sent),
-        count(totals.resets_received)
-    );
-    add(
-        "reset",
-        "resets",
-        totals.resets_sent + totals.resets_received,
-        rates.resets,
-        |tally| tally.resets.into(),
-        resets,
-    );
-    add(
-        "time_wait_overflow",
-        "time-wait overflows",
-        totals.time_wait_overflow,
-        rates.overflows,
-        |tally| tally.overflows.into(),
-        String::new(),
-    );
-    add(
-        "connection",
-        "connections ended",
-        totals.connections,
-        rates.opened,
-        |tally| tally.opened.into(),
-        format!("  {} open, rate of opened ones", count(process.sockets)),
-    );
-    lines
+    state.troubles.iter().map(line).collect()
 }
 
 /// The connections, from the one that the page is scrolled to on.
-fn connections(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
+fn connections(buffer: &mut Buffer, area: Rect, state: &State, scrolled: usize, theme: &Theme) {
     let all = &state.connections;
     let text = format!("connections ({})", all.len());
     rule(buffer, area, vec![part(text, theme.strong())], theme);
     let widths = widths(area.width);
     if area.height > 1 {
-        let heads = columns(
-            widths,
-            [
-                "PEER", "LOCAL", "STATE", "AGE", "SRTT", "RTX", "BACKOFF", "RTO", "TIMER",
-                "UNACKED",
-            ]
-            .map(str::to_owned),
-            theme,
-        );
+        let heads = columns(widths, HEADS.map(str::to_owned), theme);
         buffer.set_line(
             area.x,
             area.y + 1,
@@ -257,8 +195,8 @@ fn connections(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     }
     for (conn, y) in all
         .iter()
-        .skip(state.view.scrolled_page)
-        .zip(area.y + 2..area.bottom())
+        .skip(scrolled)
+        .zip(area.y + CONNECTIONS_HEAD..area.bottom())
     {
         let style = if conn.has_ended {
             theme.faint()
@@ -272,7 +210,8 @@ fn connections(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     }
 }
 
-fn cells(conn: &Conn, state: &State) -> [String; 10] {
+/// A connection's texts in its columns.
+pub(in crate::screen) fn cells(conn: &Conn, state: &State) -> [String; 10] {
     let remote = conn.ends.and_then(|ends| ends.remote);
     let local = conn.ends.map(|ends| ends.local);
     let some = |number: u64| {
@@ -334,10 +273,7 @@ fn its_events(buffer: &mut Buffer, area: Rect, state: &State, pid: Pid, theme: &
         vec![part("its events", theme.strong())],
         theme,
     );
-    let own = state
-        .events()
-        .filter(|event| event.owner.as_ref().map(|who| who.id()).unwrap_or_default() == pid);
-    for (event, y) in own.zip(area.y + 1..area.bottom()) {
+    for (event, y) in state.events_of(pid).zip(area.y + 1..area.bottom()) {
         buffer.set_line(
             area.x,
             y,

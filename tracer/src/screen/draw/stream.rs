@@ -54,6 +54,11 @@ fn title(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
             title.push(part(text, theme.doubtful()));
         }
     }
+    let left_out = state.stream.left_out();
+    if left_out > 0 {
+        let text = format!("  {} came too fast to show", count(left_out));
+        title.push(part(text, theme.doubtful()));
+    }
     let hidden: Vec<_> = state.view.kinds.hidden().collect();
     if !hidden.is_empty() {
         let shown = Kinds::NAMES.len() - hidden.len();

@@ -10,7 +10,7 @@ use ratatui::{
 use super::{
     conditions::fullness,
     line::{cut, cut_name, pad, part, rule},
-    number::{bars, count, gauge, percent, rate, span},
+    number::{age, bars, count, gauge, percent, rate},
     theme::Theme,
 };
 use crate::screen::{
@@ -137,10 +137,8 @@ fn columns(width: usize, state: &State) -> Vec<Column> {
     if room > Room::Little {
         columns.push(Column {
             by: None,
-            ..number(("FOR", "FOR"), 6, By::Trouble, |row, state, _, theme| {
-                let since = row
-                    .since
-                    .map(|since| span(state.aggregate.now.since(since)));
+            ..number(("FOR", "FOR"), 7, By::Trouble, |row, state, _, theme| {
+                let since = row.since.map(|since| age(state.age(since)));
                 (since.unwrap_or_default(), theme.faint())
             })
         });

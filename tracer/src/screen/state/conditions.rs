@@ -1,14 +1,19 @@
 //! How things stand, whatever happens: what is full, what waits, what the kernel has counted since boot.
 //! It is there before any event, so it tells of trouble that began before the trace.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use rustc_hash::FxHashMap;
 
+use super::age::Age;
 use crate::{
     event::Ends,
-    fact::{Facts, Subject, name},
+    fact::{Facts, Subject, Value, name},
     identity::Pid,
+    time::Time,
 };
 
 /// Counters that tell of trouble when they are not 0, the worst first.
@@ -88,6 +93,8 @@ pub struct Stuck {
 pub struct Conditions {
     /// Descriptors that processes have open, against their limits.
     pub descriptors: FxHashMap<Pid, Gauge>,
+    /// The same, the fullest first.
+    pub fullest: Vec<(Pid, Gauge)>,
     /// Files that are open on the machine.
     pub files: Option<Gauge>,
     /// Time-wait tables by network namespace, the fullest first.
@@ -103,6 +110,8 @@ pub struct Conditions {
     pub segments: Option<(u64, u64)>,
     /// Network namespaces that were read.
     pub namespaces: usize,
+    /// By process: see [`Self::ends`].
+    ends: FxHashMap<u32, Vec<SocketAddr>>,
 }
 
 impl Conditions {
@@ -130,6 +139,7 @@ impl Conditions {
                 Subject::Process(pid) => {
                     if let Some(gauge) = gauge(name::OPEN_FDS, name::LIMIT_SOFT) {
                         all.descriptors.insert(pid, gauge);
+                        all.fullest.push((pid, gauge));
                     }
                 }
                 Subject::Namespace(netns) => {
@@ -147,6 +157,9 @@ impl Conditions {
                     again += number("Tcp.RetransSegs").unwrap_or(0);
                 }
                 Subject::Listener { netns, local } => {
+                    if let Some(pid) = pid() {
+                        all.ends.entry(pid).or_default().push(local);
+                    }
                     all.queues
                         .extend(gauge(name::BACKLOG, name::BACKLOG_MAX).map(|gauge| Queue {
                             netns,
@@ -163,6 +176,10 @@ impl Conditions {
                         timer == Some("retransmit") && number(name::RETRANSMITS).unwrap_or(0) > 0;
                     let is_gone = facts.text(subject, name::STATE) == Some("CLOSE");
                     if !is_gone && (is_probing || is_waiting) {
+                        if let Some(pid) = pid() {
+                            let both = std::iter::once(ends.local).chain(ends.remote);
+                            all.ends.entry(pid).or_default().extend(both);
+                        }
                         all.stuck.push(Stuck {
                             netns,
                             ends,
@@ -184,6 +201,8 @@ impl Conditions {
             })
             .collect();
         // Names break ties, so that what is shown does not jump.
+        all.fullest
+            .sort_by(|(a, one), (b, other)| by_share(*one, *other).then(a.cmp(b)));
         all.time_wait
             .sort_by(|(a, one), (b, other)| by_share(*one, *other).then(a.cmp(b)));
         all.queues.sort_by(|one, other| {
@@ -201,17 +220,26 @@ impl Conditions {
         all
     }
 
-    /// Processes with the least room, the fullest first.
-    #[must_use]
-    pub fn fullest(&self) -> Vec<(Pid, Gauge)> {
-        let mut all: Vec<_> = self
-            .descriptors
-            .iter()
-            .map(|(pid, gauge)| (*pid, *gauge))
-            .collect();
-        all.sort_by(|(a, one), (b, other)| by_share(*one, *other).then(a.cmp(b)));
-        all
+    /// Ends of what a process listens at and of its connections that are stuck.
+    pub fn ends(&self, pid: Pid) -> impl Iterator<Item = (IpAddr, u16)> + Clone {
+        let ends = self.ends.get(&pid.pid).into_iter().flatten();
+        ends.map(|end| (end.ip(), end.port()))
     }
+}
+
+/// When a process that is about to run out of descriptors was seen so at first, if that was before anything
+/// else was seen: the first and the latest reading say so.
+pub(super) fn full_since(facts: &Facts, pid: Pid, started: Time) -> Option<Time> {
+    let of = |name| facts.get(&Subject::Process(pid), name);
+    let (used, limit) = (of(name::OPEN_FDS)?, of(name::LIMIT_SOFT)?);
+    let is_full = |used: &Value, limit: &Value| {
+        let number = |value: &Value| u64::try_from(value.number()?).ok();
+        let gauge = number(used).zip(number(limit));
+        gauge.is_some_and(|(used, limit)| Gauge { used, limit }.is_nearly_full())
+    };
+    let was_there = Age::new(started, used.first.0, used.last.0).is_longer;
+    (was_there && is_full(&used.first.1, &limit.first.1) && is_full(&used.last.1, &limit.last.1))
+        .then_some(used.first.0)
 }
 
 /// The fuller first, and of equals the one with more.
@@ -225,10 +253,7 @@ fn by_share(one: Gauge, other: Gauge) -> std::cmp::Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        fact::{Fact, Value},
-        time::Time,
-    };
+    use crate::fact::Fact;
 
     #[test]
     fn the_fullest_comes_first_and_counters_are_those_of_all_namespaces() {

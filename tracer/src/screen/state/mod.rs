@@ -1,21 +1,26 @@
 //! What the screen shows: the trace's sums, its newest events, and what the user looks at. A pure sink:
 //! no clock, no terminal.
 
+mod age;
 mod conditions;
 mod connections;
 mod filter;
 mod key;
+mod pace;
 mod player;
 mod recent;
 mod row;
 mod rows;
 mod stream;
 mod take;
+mod trouble;
 mod view;
 
 use std::{path::PathBuf, rc::Rc};
 
+use self::pace::Pace;
 pub use self::{
+    age::Age,
     conditions::{Conditions, Gauge, Queue, Stuck},
     connections::{Conn, connections},
     filter::Filter,
@@ -24,6 +29,7 @@ pub use self::{
     recent::{MINUTE, Rates, Recent, Recents, Tally},
     row::Row,
     stream::Stream,
+    trouble::Trouble,
     view::{Column, Focus, Kinds, Overlay, Page, Sort, View},
 };
 use crate::{
@@ -53,6 +59,10 @@ pub struct State {
     pub rows: Vec<Row>,
     /// The connections of the process whose page is open.
     pub connections: Vec<Conn>,
+    /// What happened to it, by kind.
+    pub troubles: Vec<Trouble>,
+    /// Since when it has been in trouble.
+    pub since: Option<Time>,
     /// What the user looks at.
     pub view: View,
     /// Where the trace is recorded to, and since when.
@@ -62,12 +72,14 @@ pub struct State {
     /// The player of a recorded trace.
     pub player: Option<Player>,
     listening: Listening,
-    all: Recent,
+    all: Pace,
     processes: Recents<Pid>,
     peers: Recents<Peer>,
     ports: Recents<Port>,
     /// Seconds from the start to the latest sums.
     second: Option<u64>,
+    /// What the stream was judged by.
+    judged: (Kinds, Filter),
     is_stale: bool,
     has_news: bool,
 }
@@ -100,10 +112,16 @@ impl State {
         self.aggregate.now.since(self.started())
     }
 
+    /// How long something has lasted that was first seen at `since`.
+    #[must_use]
+    pub fn age(&self, since: Time) -> Age {
+        Age::new(self.started(), since, self.aggregate.now)
+    }
+
     /// Events of any kind and owner, lately.
     #[must_use]
     pub fn rates(&self) -> Rates {
-        self.all.rates(self.second())
+        self.all.recent().rates(self.second())
     }
 
     /// Moments that are not seen in the best way: the hook and its rung.
@@ -131,14 +149,28 @@ impl State {
         std::mem::replace(&mut self.has_news, false)
     }
 
+    /// Looks which events of the stream are shown, if the view asks for others than before.
+    pub fn judge(&mut self) {
+        let view = &self.view;
+        if self.judged.0 != view.kinds || self.judged.1 != view.filter {
+            self.stream.judge(|event| view.shows(event));
+            self.judged = (view.kinds, view.filter.clone());
+        }
+    }
+
     /// Brings the table up to date, if anything that it depends on has changed.
     pub fn refresh(&mut self) {
+        self.judge();
         if std::mem::replace(&mut self.is_stale, false) {
             self.conditions = Conditions::of(&self.aggregate.facts);
             self.rows = rows::rows(self);
-            self.connections = match self.view.page {
-                Page::Process(pid) => connections(self, pid),
-                Page::Table | Page::Findings => Vec::new(),
+            (self.connections, self.troubles, self.since) = match self.view.page {
+                Page::Process(pid) => (
+                    connections(self, pid),
+                    trouble::troubles(self, pid),
+                    row::since(self, pid),
+                ),
+                Page::Table | Page::Findings => Default::default(),
             };
         }
     }
@@ -165,10 +197,7 @@ impl State {
 
     /// Events that pass the filter, the newest first.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
-        self.stream.newest().filter(|event| {
-            self.view.kinds.shows(&event.detail)
-                && (self.view.filter.is_empty() || self.view.filter.event(event))
-        })
+        self.stream.newest()
     }
 
     /// A process's last minute, if anything happened in it.
@@ -187,6 +216,12 @@ impl State {
     #[must_use]
     pub fn recent_of_port(&self, port: Port) -> Option<&Recent> {
         self.ports.get(&port)
+    }
+
+    /// A process's own events that pass the filter, the newest first.
+    pub fn events_of(&self, pid: Pid) -> impl Iterator<Item = &Event> {
+        let owner = |event: &Event| event.owner.as_ref().map(|who| who.id()).unwrap_or_default();
+        self.events().filter(move |event| owner(event) == pid)
     }
 
     /// Who a process is, as far as events or facts tell.

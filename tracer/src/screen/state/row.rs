@@ -6,7 +6,7 @@ use tracer_common::process::Totals;
 
 use super::{
     State,
-    conditions::Gauge,
+    conditions::{Gauge, full_since},
     key::{self, Key},
     recent::{MINUTE, Rates, Recent, Tally},
 };
@@ -43,6 +43,16 @@ pub struct Row {
     pub share: Option<f64>,
     /// Descriptors used of the limit (of the fullest process); of listeners the queue of the backlog.
     pub gauge: Option<Gauge>,
+}
+
+/// Since when a process has been in trouble.
+pub(super) fn since(state: &State, pid: Pid) -> Option<Time> {
+    let mut row = Row::new(Key::Process(pid));
+    match state.aggregate.process(pid) {
+        Some(process) => row.add_process(pid, process, state),
+        None => row.add_descriptors(pid, state),
+    }
+    row.since
 }
 
 impl Row {
@@ -138,10 +148,12 @@ impl Row {
                 *to += from;
             }
         }
-        if let Some(began) = recent.began() {
-            let began = state.time_of(began);
-            self.since = Some(self.since.map_or(began, |since| since.min(began)));
-        }
+        self.add_since(recent.began().map(|began| state.time_of(began)));
+    }
+
+    /// Of several the earliest.
+    fn add_since(&mut self, more: Option<Time>) {
+        self.since = self.since.into_iter().chain(more).min();
     }
 
     pub(super) fn add_member(&mut self, who: Option<&Rc<Identity>>) {
@@ -163,10 +175,16 @@ impl Row {
         self.add_member(process.who.as_ref());
         self.open = Some(self.open.unwrap_or(0) + process.sockets);
         self.totals.add(&process.totals);
-        self.add_gauge(state.conditions.descriptors.get(&pid).copied());
+        self.add_descriptors(pid, state);
         if let Some(recent) = state.recent_of(pid) {
             self.add_recent(recent, state);
         }
+    }
+
+    /// What a process has of its descriptors, and since when there have been too few.
+    pub(super) fn add_descriptors(&mut self, pid: Pid, state: &State) {
+        self.add_gauge(state.conditions.descriptors.get(&pid).copied());
+        self.add_since(full_since(&state.aggregate.facts, pid, state.started()));
     }
 
     /// Of several the fullest.

@@ -108,8 +108,10 @@ fn is_in_scope(state: &State, process: &Process) -> bool {
     }
 }
 
-fn ends(process: &Process) -> impl Iterator<Item = (IpAddr, u16)> + Clone {
-    process.flows.keys().map(|flow| (flow.peer, flow.port))
+/// The ends that a process is found by: of what happened to it, and of how things stand.
+fn ends(state: &State, pid: Pid, process: &Process) -> impl Iterator<Item = (IpAddr, u16)> + Clone {
+    let flows = process.flows.keys().map(|flow| (flow.peer, flow.port));
+    flows.chain(state.conditions.ends(pid))
 }
 
 /// Whether anything happened to a process, or it has what can run out.
@@ -125,19 +127,17 @@ fn is_telling(state: &State, pid: Pid, process: &Process) -> bool {
 
 /// Processes that anything is known of: what happened to them, or how many descriptors they have.
 fn processes(state: &State) -> Vec<Row> {
-    let passes = |process: &Process| {
+    let filter = &state.view.filter;
+    let passes = |pid: Pid, process: &Process| {
+        let who = process.who.as_deref().into_iter();
         is_in_scope(state, process)
-            && (state.view.filter.is_empty()
-                || state
-                    .view
-                    .filter
-                    .subject("", process.who.as_deref().into_iter(), ends(process)))
+            && (filter.is_empty() || filter.subject("", who, ends(state, pid, process)))
     };
     let known = &state.aggregate.processes;
     let with_events = known
         .iter()
         .filter(|(pid, process)| is_telling(state, **pid, process))
-        .filter(|(_, process)| passes(process))
+        .filter(|(pid, process)| passes(**pid, process))
         .map(|(pid, process)| {
             let mut row = Row::new(Key::Process(*pid));
             row.add_process(*pid, process, state);
@@ -149,17 +149,14 @@ fn processes(state: &State) -> Vec<Row> {
         .iter()
         .filter(|(_, gauge)| gauge.share() >= HALF)
         .filter(|(pid, _)| !known.contains_key(pid) && state.view.scope.is_none())
-        .filter_map(|(pid, gauge)| {
+        .filter_map(|(pid, _)| {
             let who = state.described(*pid);
-            let passes = state.view.filter.is_empty()
-                || state
-                    .view
-                    .filter
-                    .subject("", who.as_deref().into_iter(), std::iter::empty());
+            let ends = state.conditions.ends(*pid);
+            let passes = filter.is_empty() || filter.subject("", who.as_deref().into_iter(), ends);
             let mut row = Row::new(Key::Process(*pid));
             row.who = who;
             row.members = 1;
-            row.add_gauge(Some(*gauge));
+            row.add_descriptors(*pid, state);
             passes.then_some(row)
         });
     with_events.chain(only_facts).collect()
@@ -178,7 +175,11 @@ fn by_process(state: &State, key: impl Fn(Option<&Identity>) -> Key) -> Vec<Row>
                 _ => "",
             };
             let who = process.who.as_deref().into_iter();
-            if !state.view.filter.subject(name, who, ends(process)) {
+            if !state
+                .view
+                .filter
+                .subject(name, who, ends(state, *pid, process))
+            {
                 continue;
             }
         }

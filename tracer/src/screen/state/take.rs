@@ -21,14 +21,13 @@ impl Sink for State {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.has_news = true;
         self.aggregate.event(event)?;
-        self.stream.push(event);
-        let tally = tally(event);
-        let second = self.second_of(event.ts);
-        self.all.add(second, &tally);
-        // Plain connections are most of a busy stream, and tell nothing of peers that counts here.
-        if tally.trouble() > 0
+        self.stream.push(event, self.view.shows(event));
+        self.all.add(event.ts, self.started());
+        // Plain events are most of a busy stream, and tell nothing of peers that counts here.
+        if let Some(tally) = trouble(&event.detail)
             && let Some(flow) = FlowKey::of(event)
         {
+            let second = self.second_of(event.ts);
             let is_owned = event.owner.is_some();
             self.peers
                 .add(self.listening.peer(&flow, is_owned), second, &tally);
@@ -55,6 +54,7 @@ impl Sink for State {
         let before = self.second();
         let now = ((sums.ts.since(self.started()) + SECOND / 2) / SECOND).max(before);
         self.second = Some(now);
+        self.all.settle();
         let nothing = Process::default();
         for (pid, past) in sums.folded() {
             self.processes.merge(&pid, past);
@@ -101,23 +101,22 @@ impl State {
     }
 }
 
-/// What an event adds.
-fn tally(event: &Event) -> Tally {
+/// What an event adds; `None` for one that is no trouble.
+fn trouble(detail: &Detail) -> Option<Tally> {
     let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     let mut tally = Tally {
         events: 1,
         ..Tally::default()
     };
-    match event.detail {
+    match *detail {
         Detail::ConnectFailed { .. } => tally.failed = 1,
         Detail::Retransmit { segs, .. } => tally.segs = segs,
         Detail::Reset { .. } => tally.resets = 1,
         Detail::TimeWaitOverflow { count, .. } => tally.overflows = clamp(count),
         Detail::FdExhausted { count, .. } => tally.descriptors = clamp(count),
-        Detail::Connection { .. } => tally.opened = 1,
-        Detail::State { .. } | Detail::Lost { .. } => {}
+        Detail::Connection { .. } | Detail::State { .. } | Detail::Lost { .. } => return None,
     }
-    tally
+    Some(tally).filter(|tally| tally.trouble() > 0)
 }
 
 /// What happened to a process since its last sums, as the kernel counted. Connections opened are those

@@ -4,7 +4,10 @@ use super::{
     filter::Filter,
     key::{Grouping, Key},
 };
-use crate::{event::Detail, identity::Pid};
+use crate::{
+    event::{Detail, Event},
+    identity::Pid,
+};
 
 /// What the user looks at.
 #[derive(Clone, Debug, Default)]
@@ -25,12 +28,21 @@ pub struct View {
     pub selected: Option<Key>,
     /// Events that the stream is scrolled back by.
     pub scrolled: usize,
-    /// Connections, or findings, that the page is scrolled down by.
+    /// Lines that the page is scrolled down by.
     pub scrolled_page: usize,
     /// What passes.
     pub filter: Filter,
     /// Kinds of events that pass.
     pub kinds: Kinds,
+}
+
+impl View {
+    /// Whether an event is shown in the stream.
+    #[must_use]
+    pub fn shows(&self, event: &Event) -> bool {
+        self.kinds.is_shown(Kinds::place(&event.detail))
+            && (self.filter.is_empty() || self.filter.event(event))
+    }
 }
 
 /// A page.
@@ -144,6 +156,21 @@ impl Kinds {
         "lost",
     ];
 
+    /// A kind's place in [`Self::NAMES`].
+    #[must_use]
+    pub const fn place(detail: &Detail) -> usize {
+        match detail {
+            Detail::FdExhausted { .. } => 0,
+            Detail::ConnectFailed { .. } => 1,
+            Detail::Retransmit { .. } => 2,
+            Detail::Reset { .. } => 3,
+            Detail::TimeWaitOverflow { .. } => 4,
+            Detail::Connection { .. } => 5,
+            Detail::State { .. } => 6,
+            Detail::Lost { .. } => 7,
+        }
+    }
+
     /// Whether the kind at this place of [`Self::NAMES`] is shown.
     #[must_use]
     pub const fn is_shown(self, place: usize) -> bool {
@@ -162,17 +189,6 @@ impl Kinds {
         } else {
             Self::default()
         };
-    }
-
-    /// Whether an event is shown.
-    #[must_use]
-    pub fn shows(self, detail: &Detail) -> bool {
-        if self == Self::default() {
-            return true;
-        }
-        let kind = detail.kind();
-        let place = Self::NAMES.iter().position(|name| *name == kind);
-        place.is_none_or(|place| self.is_shown(place))
     }
 
     /// Kinds that are hidden.

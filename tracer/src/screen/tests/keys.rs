@@ -163,6 +163,13 @@ fn a_filter_narrows_table_and_stream_as_it_is_typed() {
         assert_eq!(state.rows.len(), 40, "{text}");
         press(&mut state, KeyCode::Esc);
     }
+    // And by what was read and no event told: a listener's port, the peer of a stuck connection.
+    for text in ["/:22", "/10.0.0.3"] {
+        type_text(&mut state, text);
+        let names: Vec<_> = state.rows.iter().map(|row| row.name()).collect();
+        assert_eq!(names, ["redis-server[812]"], "{text}");
+        press(&mut state, KeyCode::Esc);
+    }
 }
 
 #[test]

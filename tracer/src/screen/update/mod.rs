@@ -42,7 +42,9 @@ pub fn update(state: &mut State, event: &Event, screen: Rect) -> Option<Action> 
         Event::Key(key) if key.kind != KeyEventKind::Release => {
             state.touch();
             state.message = None;
-            press(state, *key, screen)
+            let action = press(state, *key, screen);
+            state.judge();
+            action
         }
         Event::Mouse(event) => {
             mouse::update(state, *event, screen);
@@ -77,7 +79,7 @@ fn press(state: &mut State, key: KeyEvent, screen: Rect) -> Option<Action> {
         None => {}
     }
     if let Some(steps) = steps(key, is_control, page_of(state, screen)) {
-        scroll(state, steps);
+        scroll(state, steps, screen);
         return None;
     }
     if state.player.is_some()
@@ -160,12 +162,13 @@ fn page_of(state: &State, screen: Rect) -> usize {
 }
 
 /// Moves the selection, the stream or the page.
-fn scroll(state: &mut State, steps: isize) {
+fn scroll(state: &mut State, steps: isize, screen: Rect) {
     match (state.view.page, state.view.focus) {
         (Page::Table, Focus::Table) => select(state, steps),
         (Page::Table, Focus::Stream) => scroll_stream(state, steps),
-        (Page::Process(_), _) => scroll_page(state, steps, state.connections.len()),
-        (Page::Findings, _) => scroll_page(state, steps, state.findings.len()),
+        (Page::Process(_) | Page::Findings, _) => {
+            scroll_page(state, steps, layout::page_length(state, screen));
+        }
     }
 }
 

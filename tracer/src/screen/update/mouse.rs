@@ -29,7 +29,7 @@ pub(super) fn update(state: &mut State, event: MouseEvent, screen: Rect) {
                 state.view.focus = focus;
             }
             if state.view.overlay.is_none() {
-                scroll(state, steps);
+                scroll(state, steps, screen);
             }
         }
         MouseEventKind::Down(MouseButton::Left) if !is_over => {
