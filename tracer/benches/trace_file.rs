@@ -73,6 +73,7 @@ fn events(depth: &str) -> impl Iterator<Item = Event> {
                     connect_us: Some(noise / 8),
                     bytes_sent: 100,
                     bytes_received: 2_000,
+                    segs_out: Some(9),
                     segs_retrans: 0,
                     srtt_us: Some(20 + (noise / 4) as u32),
                     end: if is_client {
