@@ -20,7 +20,7 @@ use crate::{
     error::Result,
     event::Event,
     fact::Fact,
-    file::write::create,
+    file::place::create,
     sink::Sink,
     trace::frame::{End, Start, Sums},
 };
@@ -162,7 +162,9 @@ impl Screen {
     fn write_ticket(&self) -> anyhow::Result<PathBuf> {
         let text = ticket(&self.state);
         let path = file_name(&self.state, "md");
-        create(&path, false)?.write_all(text.as_bytes())?;
+        let (mut file, place) = create(&path, false)?;
+        file.write_all(text.as_bytes())?;
+        place.keep()?;
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
         Ok(path)
     }
