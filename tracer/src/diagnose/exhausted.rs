@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use tracer_common::tcp::errno::EMFILE;
 
 use super::{
-    About, Evidence, Finding, Severity, Who, inotify_instances::is_inotify, origin, phrase, who,
+    About, Evidence, Finding, Seen, Severity, Who, inotify_instances::is_inotify, origin, phrase,
+    who,
 };
 use crate::{
     aggregate::{Aggregate, Process},
@@ -190,6 +191,9 @@ impl Exhausted {
             Severity::Warning
         };
         let mut finding = Finding::new(severity, self.first, self.last, sentence, about);
+        if count == 0 {
+            finding.seen = Seen::Lasting;
+        }
         let pid = self.who.pid;
         for (call, count) in &self.calls {
             finding.evidence.push(Evidence::new(

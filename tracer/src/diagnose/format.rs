@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Finding, Severity};
+use super::{Finding, Seen, Severity, phrase};
 
 /// Said where there is none.
 const NONE: &str = "Nothing found.\n";
@@ -118,7 +118,14 @@ fn harmless(text: &str) -> String {
 /// When it was seen.
 #[must_use]
 pub fn when(finding: &Finding) -> String {
-    format!("First seen {}, last {}.", finding.first, finding.last)
+    let (first, last) = (finding.first, finding.last);
+    match finding.seen {
+        Seen::LongAgo(ago) => {
+            let ago = phrase::duration(ago);
+            format!("First seen {first}, last {last}, and not in the {ago} since.")
+        }
+        Seen::Lately | Seen::Lasting => format!("First seen {first}, last {last}."),
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +146,19 @@ mod tests {
     fn a_finding_is_read_by_people() {
         insta::assert_snapshot!(text(&findings()));
         assert_eq!(text(&[]), "Nothing found.\n");
+    }
+
+    #[test]
+    fn what_is_over_is_said_to_be() {
+        let client = process("app", 5);
+        let mut trace = Synthetic::default();
+        for at in 0..20 {
+            trace.refused(at * 200, &client, "10.0.0.2:24224");
+        }
+        assert!(!when(&trace.only()).contains("since"));
+        trace.until(60_000);
+        let said = when(&trace.only());
+        assert!(said.ends_with("and not in the 56 s since."), "{said}");
     }
 
     #[test]

@@ -69,7 +69,7 @@ static RULES: [&dyn Rule; 14] = [
     &half_open_risk::HalfOpenRisk,
 ];
 
-/// What is wrong in a trace, the worst first.
+/// What is wrong in a trace, the worst first, and then what was.
 #[must_use]
 pub fn findings(aggregate: &Aggregate) -> Vec<Finding> {
     let mut findings: Vec<Finding> = RULES
@@ -79,13 +79,17 @@ pub fn findings(aggregate: &Aggregate) -> Vec<Finding> {
             for finding in &mut found {
                 finding.name = rule.name();
                 finding.page = rule.page();
+                finding.age(aggregate.now);
             }
             found
         })
         .collect();
-    findings.sort_by_key(|finding| (finding.severity, finding.first));
+    findings.sort_by_key(|finding| (finding.seen.is_long_ago(), finding.severity, finding.first));
     findings
 }
+
+/// Without a new sign for so long, ns, a finding is told as one of the past.
+const LONG_AGO: u64 = 30_000_000_000;
 
 /// A named cause.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -99,6 +103,9 @@ pub struct Finding {
     pub first: Time,
     /// Its latest sign.
     pub last: Time,
+    /// How long ago that is.
+    #[serde(skip)]
+    pub seen: Seen,
     /// What is wrong, in a sentence.
     pub sentence: String,
     /// What it is about.
@@ -110,6 +117,24 @@ pub struct Finding {
     pub remedy: Vec<String>,
     /// The page about it in the repository.
     pub page: &'static str,
+}
+
+/// How long ago a finding was last seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// Not long.
+    #[default]
+    Lately,
+    /// It is a state: it lasts until something says otherwise, however long ago it was seen.
+    Lasting,
+    /// So long, ns, that it may be over.
+    LongAgo(u64),
+}
+
+impl Seen {
+    const fn is_long_ago(self) -> bool {
+        matches!(self, Self::LongAgo(_))
+    }
 }
 
 /// How bad a finding is.
@@ -180,11 +205,20 @@ impl Finding {
             severity,
             first,
             last,
+            seen: Seen::default(),
             sentence,
             about,
             evidence: Vec::new(),
             remedy: Vec::new(),
             page: "",
+        }
+    }
+
+    /// It is `now`: whether that is long after the last sign.
+    fn age(&mut self, now: Time) {
+        let ago = now.since(self.last);
+        if self.seen == Seen::Lately && ago > LONG_AGO {
+            self.seen = Seen::LongAgo(ago);
         }
     }
 }

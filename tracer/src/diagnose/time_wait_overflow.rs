@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
+use super::{About, Evidence, Finding, Rule, Seen, Severity, phrase, who};
 use crate::{aggregate::Aggregate, fact::Subject, identity::Pid, time::Time};
 
 /// `net.ipv4.tcp_max_tw_buckets`
@@ -111,6 +111,9 @@ fn finding(aggregate: &Aggregate, netns: u32, sum: &InNamespace) -> Option<Findi
         ..About::default()
     };
     let mut finding = Finding::new(Severity::Notice, first, last, sentence, about);
+    if sum.count == 0 {
+        finding.seen = Seen::Lasting;
+    }
     let mut add = |name: &str, value: Option<i64>, source: &str| {
         if let Some(value) = value {
             finding.evidence.push(Evidence::new(name, value, source));

@@ -3,15 +3,19 @@
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
+    style::Style,
     text::{Line, Span},
 };
 
 use super::{
     line::{cut, part, rule, wrap},
-    number::age,
+    number::{age, span},
     theme::Theme,
 };
-use crate::{diagnose::Finding, screen::state::State};
+use crate::{
+    diagnose::{Finding, Seen},
+    screen::state::State,
+};
 
 /// A line each.
 pub(super) fn panel(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
@@ -22,10 +26,16 @@ pub(super) fn panel(buffer: &mut Buffer, area: Rect, state: &State, theme: &Them
     let mut y = area.y;
     for finding in state.findings.iter().take(room) {
         let head = head(finding, theme);
-        let since = format!("  for {}", age(state.age(finding.first)));
+        let (since, style) = match finding.seen {
+            Seen::LongAgo(ago) => (format!("  last {} ago", span(ago)), theme.faint()),
+            Seen::Lately | Seen::Lasting => (
+                format!("  for {}", age(state.age(finding.first))),
+                Style::default(),
+            ),
+        };
         let left = usize::from(area.width).saturating_sub(head.width() + since.len());
         let mut line = head;
-        line.push_span(Span::raw(cut(&finding.sentence, left, theme)));
+        line.push_span(part(cut(&finding.sentence, left, theme), style));
         line.push_span(part(since, theme.faint()));
         buffer.set_line(area.x, y, &line, area.width);
         y += 1;

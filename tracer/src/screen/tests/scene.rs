@@ -11,7 +11,7 @@ use tracer_common::{
 };
 
 use crate::{
-    diagnose::{About, Evidence, Finding, Severity},
+    diagnose::{About, Evidence, Finding, Seen, Severity},
     event::{Detail, Direction, Ends, Errno, Event, Role, Syscall, UsInState},
     fact::{Fact, Subject, Value, name},
     identity::{
@@ -417,6 +417,7 @@ fn findings() -> Vec<Finding> {
             severity: Severity::Critical,
             first: at(500),
             last: at(90_000),
+            seen: Seen::Lately,
             sentence: "40 gunicorn processes are refused by 10.0.0.9:8080: nothing listens there".to_owned(),
             about: About::default(),
             evidence: vec![Evidence {
@@ -432,6 +433,7 @@ fn findings() -> Vec<Finding> {
             severity: Severity::Critical,
             first: at(50_500),
             last: at(90_000),
+            seen: Seen::Lately,
             sentence: "python3[1234] has all 24 of its 24 descriptors open: 28200 calls failed with EMFILE".to_owned(),
             about: About::default(),
             evidence: vec![],
@@ -443,6 +445,7 @@ fn findings() -> Vec<Finding> {
             severity: Severity::Warning,
             first: at(8_000),
             last: at(90_000),
+            seen: Seen::Lately,
             sentence: "10.0.0.2:6379 acknowledges nothing to redis-server[812]".to_owned(),
             about: About::default(),
             evidence: vec![],

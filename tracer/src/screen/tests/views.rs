@@ -3,9 +3,12 @@
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, style::Color};
 
 use super::scene::{at, incident, snapshot};
-use crate::screen::{
-    draw::{Signs, Theme, draw},
-    state::{Filter, Grouping, Key, Kinds, Overlay, Page, Player, Speed, State},
+use crate::{
+    diagnose::Seen,
+    screen::{
+        draw::{Signs, Theme, draw},
+        state::{Filter, Grouping, Key, Kinds, Overlay, Page, Player, Speed, State},
+    },
 };
 
 fn drawn(state: &State, width: u16, height: u16, theme: &Theme) -> Buffer {
@@ -60,6 +63,15 @@ fn the_first_frame_is_a_snapshot() {
 #[test]
 fn an_incident() {
     check("incident", incident());
+}
+
+#[test]
+fn a_finding_of_the_past_says_how_long_ago_it_was() {
+    let mut state = incident();
+    state.findings[0].seen = Seen::LongAgo(45_000_000_000);
+    let shown = text(&drawn(&state, 200, 60, &colourful()));
+    let is_past = |line: &str| line.contains("connect-refused") && line.ends_with("last 45s ago");
+    assert!(shown.lines().any(is_past), "{shown}");
 }
 
 #[test]
