@@ -24,7 +24,7 @@ impl Limits {
     /// How long after the first timeout a connection may go on, ns: `tcp_model_timeout`.
     pub(super) const fn allowed(&self) -> u64 {
         if self.user_timeout_ms > 0 {
-            return self.user_timeout_ms * NS_PER_MS;
+            return self.user_timeout_ms.saturating_mul(NS_PER_MS);
         }
         let doublings = match (self.rto_max_ms / RTO_MIN_MS).checked_ilog2() {
             Some(doublings) => doublings as u64,
@@ -36,8 +36,10 @@ impl Limits {
             doublings
         };
         let rest = self.retries.saturating_sub(doublings);
-        let ms = ((2 << doubled) - 1) * RTO_MIN_MS + rest * self.rto_max_ms;
-        ms * NS_PER_MS
+        let doubling = ((2_u64 << doubled) - 1).saturating_mul(RTO_MIN_MS);
+        doubling
+            .saturating_add(rest.saturating_mul(self.rto_max_ms))
+            .saturating_mul(NS_PER_MS)
     }
 
     /// When it gives up: at the first timeout after what is allowed. The timer that runs expires at `next`
@@ -48,24 +50,31 @@ impl Limits {
             // `tcp_clamp_rto_to_user_timeout`: the last timer is cut short.
             return end.max(next);
         }
-        let longest = self.rto_max_ms * NS_PER_MS;
+        let longest = self.longest();
         let (mut at, mut rto) = (next, rto.max(NS_PER_MS));
-        while at < end {
-            rto = (rto * 2).min(longest);
+        while at < end && rto < longest {
+            rto = rto.saturating_mul(2).min(longest);
             at = Time(at.0.saturating_add(rto));
         }
-        at
+        // From here on each timer is as long as the one before.
+        let more = end.since(at).div_ceil(longest);
+        Time(at.0.saturating_add(more.saturating_mul(longest)))
     }
 
     /// When the first timeout was, from the timer that runs: `retransmits` timeouts so far, the next at
     /// `next`, after a timer of `rto` ns; `base` is the timer that the path's round-trip time asks for.
     pub(super) fn first_timeout(&self, retransmits: u64, next: Time, rto: u64, base: u64) -> Time {
-        let longest = self.rto_max_ms * NS_PER_MS;
+        let longest = self.longest();
         // The timer before the k-th timeout after the first was `base` doubled k times.
-        let between: u64 = (1..retransmits.min(64))
+        let between = (1..retransmits.min(64))
             .map(|doublings| base.saturating_mul(1 << doublings).min(longest))
-            .sum();
+            .fold(0, u64::saturating_add);
         Time(next.0.saturating_sub(rto).saturating_sub(between))
+    }
+
+    /// The longest timer, ns.
+    fn longest(&self) -> u64 {
+        self.rto_max_ms.max(1).saturating_mul(NS_PER_MS)
     }
 }
 

@@ -96,7 +96,7 @@ fn dropped(aggregate: &Aggregate) -> BTreeMap<IpAddr, Dropped> {
                     last: known.last.0,
                     namespaces: BTreeSet::new(),
                 });
-                sum.count += known.growth();
+                sum.count = sum.count.saturating_add(known.growth());
                 sum.first = sum.first.min(known.first.0);
                 sum.last = sum.last.max(known.last.0);
                 sum.namespaces.insert(netns);

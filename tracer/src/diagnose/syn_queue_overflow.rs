@@ -59,7 +59,7 @@ fn finding(aggregate: &Aggregate, netns: u32) -> Option<Finding> {
     // dropped for that has no counter of its own: `net/ipv4/tcp_input.c: tcp_conn_request`.
     let is_near = max
         .and_then(|max| u64::try_from(max).ok())
-        .is_some_and(|max| half_open >= max - max / 4 - 1);
+        .is_some_and(|max| half_open >= (max - max / 4).saturating_sub(1));
     let unnamed = if sysctl(SYNCOOKIES) == Some(0) && is_near {
         grown(LISTEN_DROPS)
             .saturating_sub(grown(LISTEN_OVERFLOWS))
@@ -67,7 +67,8 @@ fn finding(aggregate: &Aggregate, netns: u32) -> Option<Finding> {
     } else {
         0
     };
-    if cookies + dropped + unnamed < FEW {
+    let turned_away = dropped.saturating_add(unnamed);
+    if cookies.saturating_add(turned_away) < FEW {
         return None;
     }
     // Where connections wait to be accepted, requests behind them wait, too: that has a name of its own.
@@ -93,10 +94,10 @@ fn finding(aggregate: &Aggregate, netns: u32) -> Option<Finding> {
     let whose = who
         .as_ref()
         .map_or_else(String::new, |who| format!(" of {who}"));
-    let fate = if dropped + unnamed > 0 {
+    let fate = if turned_away > 0 {
         format!(
             "{} dropped, and their clients wait a second or more",
-            phrase::count(dropped + unnamed, "SYN was", "SYNs were")
+            phrase::count(turned_away, "SYN was", "SYNs were")
         )
     } else {
         format!(
@@ -112,7 +113,7 @@ fn finding(aggregate: &Aggregate, netns: u32) -> Option<Finding> {
         netns: Some(netns),
         ..About::default()
     };
-    let severity = if dropped + unnamed > 0 {
+    let severity = if turned_away > 0 {
         Severity::Critical
     } else {
         Severity::Warning

@@ -130,7 +130,7 @@ impl Known {
     #[must_use]
     pub fn growth(&self) -> u64 {
         let number = |value: &Value| value.number().unwrap_or(0);
-        u64::try_from(number(&self.last.1) - number(&self.first.1)).unwrap_or(0)
+        u64::try_from(number(&self.last.1).saturating_sub(number(&self.first.1))).unwrap_or(0)
     }
 }
 
