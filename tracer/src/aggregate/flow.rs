@@ -90,11 +90,14 @@ pub struct Flow {
     pub failures: Failures,
     /// The longest time in which every connect was refused.
     pub refused: Streak,
-    refusing: Streak,
-    /// The end of the latest connection that was established.
+    /// As above, the present one.
+    pub refusing: Streak,
+    /// When the latest of the connections that have ended was established.
     pub last_established: Option<Time>,
     /// Segments sent again, by cause.
     pub retransmits: BTreeMap<Cause, u64>,
+    /// When a segment was sent again first and last.
+    pub sent_again: Option<(Time, Time)>,
     /// Resets sent.
     pub resets_sent: u64,
     /// Resets received.
@@ -126,6 +129,7 @@ impl Flow {
             refusing: Streak::NONE,
             last_established: None,
             retransmits: BTreeMap::new(),
+            sent_again: None,
             resets_sent: 0,
             resets_received: 0,
             overflows: 0,
@@ -148,11 +152,17 @@ impl Flow {
                 bytes_received,
                 srtt_us,
                 connect_us,
+                duration_us,
                 ..
             } => {
-                if connect_us.is_some() {
-                    self.refusing = Streak::NONE;
-                    self.last_established = self.last_established.max(Some(event.ts));
+                if let Some(connect_us) = connect_us {
+                    // It is told at its end, which may be long after.
+                    let us = duration_us.unwrap_or(0).saturating_sub(connect_us);
+                    let at = Time(event.ts.0.saturating_sub(us.saturating_mul(1_000)));
+                    if at > self.refusing.first {
+                        self.refusing = Streak::NONE;
+                    }
+                    self.last_established = self.last_established.max(Some(at));
                 }
                 *self.ends.entry(end).or_default() += 1;
                 self.lossy += u64::from(segs_retrans > 0);
@@ -182,6 +192,7 @@ impl Flow {
                 ..
             } => {
                 *self.retransmits.entry(cause).or_default() += u64::from(segs);
+                self.sent_again = span(self.sent_again, Some((event.ts, event.ts)));
                 self.srtt_us = srtt_us.or(self.srtt_us);
             }
             Detail::Reset { direction, .. } => match direction {
@@ -213,6 +224,7 @@ impl Flow {
         }
         self.last_established = self.last_established.max(other.last_established);
         add_all(&mut self.retransmits, other.retransmits);
+        self.sent_again = span(self.sent_again, other.sent_again);
         self.resets_sent += other.resets_sent;
         self.resets_received += other.resets_received;
         self.overflows = self.overflows.saturating_add(other.overflows);
@@ -238,6 +250,14 @@ impl Flow {
     #[must_use]
     pub fn segs(&self) -> u64 {
         self.retransmits.values().sum()
+    }
+}
+
+/// From the earlier beginning to the later end.
+pub(super) fn span(one: Option<(Time, Time)>, other: Option<(Time, Time)>) -> Option<(Time, Time)> {
+    match (one, other) {
+        (Some((first, last)), Some((begun, ended))) => Some((first.min(begun), last.max(ended))),
+        (one, other) => one.or(other),
     }
 }
 

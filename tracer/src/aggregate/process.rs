@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use tracer_common::process::Totals;
 
 use super::{
-    flow::{Flow, FlowKey},
+    flow::{Flow, FlowKey, span},
     series::Series,
 };
 use crate::{
@@ -216,12 +216,7 @@ impl Process {
     /// Adds what was added up of a process of the same program. Its totals are not added: the row that it is
     /// told in from now on has them.
     pub(super) fn merge(&mut self, other: Self) {
-        self.grew = match (self.grew, other.grew) {
-            (Some((first, last)), Some((begun, ended))) => {
-                Some((first.min(begun), last.max(ended)))
-            }
-            (one, another) => one.or(another),
-        };
+        self.grew = span(self.grew, other.grew);
         for (key, flow) in other.flows {
             let key = if key == FlowKey::OTHERS {
                 key

@@ -41,9 +41,14 @@ pub(super) fn is_full_at_the_other_end(aggregate: &Aggregate, netns: u32, ends: 
     let Some(remote) = ends.remote.filter(|it| it.ip() == ends.local.ip()) else {
         return false;
     };
+    is_full(aggregate, netns, remote)
+}
+
+/// Whether a listener of this host at an address had a full queue.
+pub(super) fn is_full(aggregate: &Aggregate, netns: u32, at: SocketAddr) -> bool {
     of_namespace(aggregate, netns).iter().any(|it| {
-        it.local.port() == remote.port()
-            && (it.local.ip().is_unspecified() || it.local.ip() == remote.ip())
+        it.local.port() == at.port()
+            && (it.local.ip().is_unspecified() || it.local.ip() == at.ip())
             && it.full().is_some()
     })
 }

@@ -2,21 +2,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use tracer_common::record::Cause;
 
-use super::{About, Evidence, Finding, Rule, Severity, local_firewall_drop, phrase, stalled, who};
+use super::{
+    About, Evidence, Finding, Rule, Severity, listener, local_firewall_drop, peer_restarted,
+    phrase,
+    stalled::{self, Stalled},
+    who,
+};
 use crate::{
-    aggregate::{Aggregate, Flow},
+    aggregate::{Aggregate, Flow, FlowKey},
+    event::Role,
     fact::Subject,
     identity::Pid,
 };
 
 /// Segments sent again below which nothing is said.
 const FEW: u64 = 20;
-/// Percent of the namespace's segments that were sent again: below that congestion control is at work, and
+/// Percent of the namespace's segments, or of those to the peer, that were sent again: below that congestion control is at work, and
 /// throughput hardly suffers.
 const SHARE: u64 = 1;
 const SENT_AGAIN: &str = "Tcp.RetransSegs";
@@ -43,25 +49,31 @@ impl Rule for PacketLoss {
 
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
         let filtered = local_firewall_drop::peers(aggregate);
-        // A peer that is gone loses everything: that has another name.
+        // A peer that is gone, or was, loses everything: that has another name.
         let gone: BTreeSet<(u32, IpAddr)> = stalled::all(aggregate)
             .into_iter()
+            .filter(Stalled::is_silent)
             .filter_map(|one| Some((one.netns, one.ends.remote?.ip())))
+            .chain(peer_restarted::peers(aggregate).into_keys())
             .collect();
         let mut peers: BTreeMap<(u32, IpAddr), Lossy> = BTreeMap::new();
         for (pid, process) in &aggregate.processes {
             for (key, flow) in process.known_flows() {
                 let at = (key.netns, key.peer);
-                if filtered.contains_key(&at) || gone.contains(&at) {
+                let has_lost = !flow.retransmits.is_empty();
+                if filtered.contains_key(&at)
+                    || gone.contains(&at)
+                    || (has_lost && is_queued(aggregate, key))
+                {
                     continue;
                 }
+                let lossy = peers.entry(at).or_default();
+                lossy.flows.push(flow);
                 for (cause, segs) in &flow.retransmits {
                     // Handshakes are lost to full queues, too, and a smaller path MTU loses nothing.
                     if !matches!(cause, Cause::Syn | Cause::Synack | Cause::Pmtu) {
-                        let lossy = peers.entry(at).or_default();
                         *lossy.causes.entry(*cause).or_default() += segs;
                         *lossy.processes.entry(*pid).or_default() += segs;
-                        lossy.flows.push(flow);
                     }
                 }
             }
@@ -73,16 +85,40 @@ impl Rule for PacketLoss {
     }
 }
 
+/// Whether what was sent found the full queue of a listener of this host, which drops it until somebody accepts.
+fn is_queued(aggregate: &Aggregate, key: &FlowKey) -> bool {
+    key.role != Some(Role::Passive)
+        && key.peer.is_loopback()
+        && listener::is_full(aggregate, key.netns, SocketAddr::new(key.peer, key.port))
+}
+
+fn permille(part: u64, whole: u64) -> u64 {
+    let share = (u128::from(part) * 1_000).checked_div(whole.into());
+    share
+        .and_then(|share| u64::try_from(share).ok())
+        .unwrap_or(0)
+}
+
 fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, lossy: &Lossy) -> Option<Finding> {
     let segs: u64 = lossy.causes.values().sum();
     let subject = Subject::Namespace(netns);
     let grown = |name| aggregate.facts.growth(&subject, name);
     let (again, sent) = (grown(SENT_AGAIN)?, grown(SENT)?);
     // What counts as sent does not count what was sent again: `net/ipv4/tcp_output.c: __tcp_transmit_skb`.
-    let permille = again * 1_000 / (sent + again).max(1);
-    if segs < FEW || permille < SHARE * 10 {
+    let of_all = permille(again, sent.saturating_add(again));
+    // Of many peers one may lose much, and the others hide it. What was sent to it is known of connections that
+    // have ended, their handshakes with it.
+    let to_peer = lossy.flows.iter().map(|flow| flow.segs_out).sum();
+    let ended = lossy.flows.iter().map(|flow| flow.ended_segs).sum();
+    let of_peer = permille(segs.min(ended), to_peer);
+    if segs < FEW || of_all.max(of_peer) < SHARE * 10 {
         return None;
     }
+    let (permille, all) = if of_all >= SHARE * 10 {
+        (of_all, "this namespace sent")
+    } else {
+        (of_peer, "connections that have ended sent to it")
+    };
     let (worst, _) = lossy.processes.iter().max_by_key(|(_, segs)| **segs)?;
     let who = who::who(aggregate, *worst);
     let name = who
@@ -90,7 +126,7 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, lossy: &Lossy) -> Opti
         .map_or_else(|| "nobody known".to_owned(), ToString::to_string);
     let share = format!("{}.{} %", permille / 10, permille % 10);
     let sentence = format!(
-        "Packets to or from {ip} get lost: {} of {} had to be sent again, {share} of all that this namespace sent.",
+        "Packets to or from {ip} get lost: {} of {} had to be sent again, {share} of all that {all}.",
         phrase::count(segs, "segment", "segments"),
         phrase::and_more(&name, lossy.processes.len()),
     );
@@ -101,8 +137,9 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, lossy: &Lossy) -> Opti
         netns: Some(netns),
         ..About::default()
     };
-    let first = lossy.flows.iter().map(|flow| flow.first).min()?;
-    let last = lossy.flows.iter().map(|flow| flow.last).max()?;
+    let times = || lossy.flows.iter().filter_map(|flow| flow.sent_again);
+    let first = times().map(|(first, _)| first).min()?;
+    let last = times().map(|(_, last)| last).max()?;
     let mut finding = Finding::new(Severity::Warning, first, last, sentence, about);
     finding
         .evidence
@@ -119,6 +156,12 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, lossy: &Lossy) -> Opti
         .evidence
         .push(Evidence::new(SENT_AGAIN, again, over));
     finding.evidence.push(Evidence::new(SENT, sent, over));
+    for (name, segs) in [("segs_retrans", ended), ("segs_out", to_peer)] {
+        if to_peer > 0 {
+            let source = "event connection, to this peer";
+            finding.evidence.push(Evidence::new(name, segs, source));
+        }
+    }
     if let Some(us) = lossy.flows.iter().filter_map(|flow| flow.srtt_us).max() {
         finding
             .evidence
@@ -134,8 +177,13 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, lossy: &Lossy) -> Opti
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::record::End;
+
     use super::*;
-    use crate::diagnose::synthetic::{Synthetic, ends, process};
+    use crate::{
+        diagnose::synthetic::{NETNS, Synthetic, ends, process},
+        fact::name,
+    };
 
     fn lossy(segs: u64, sent: i64) -> Synthetic {
         let (app, conn) = (
@@ -161,6 +209,68 @@ mod tests {
         assert!(finding.sentence.contains("4.8 %"), "{}", finding.sentence);
         assert!(lossy(815, 1_000_000).names().is_empty(), "0.08 %");
         assert!(lossy(19, 100).names().is_empty(), "few");
+    }
+
+    #[test]
+    fn a_full_listener_of_this_host_loses_nothing() {
+        let client = process("client", 5);
+        let mut trace = Synthetic::default();
+        trace.namespace(0, SENT, 0).namespace(0, SENT_AGAIN, 0);
+        for id in 1..=20 {
+            let conn = (
+                id,
+                ends(&format!("127.0.0.1:{}", 40_000 + id), "127.0.0.1:80"),
+            );
+            for (backoff, at) in (0..3).zip([200, 600, 1_400]) {
+                trace.retransmit(at, &client, conn, Cause::Rto, 77, backoff, 200 << backoff);
+            }
+            trace.ended(1_500, &client, conn, End::ClosedLocal, None, Some(50));
+        }
+        trace
+            .namespace(9_000, SENT, 100)
+            .namespace(9_000, SENT_AGAIN, 60);
+        assert_eq!(trace.names(), ["packet-loss"]);
+        let listener = Subject::Listener {
+            netns: NETNS,
+            local: "0.0.0.0:80".parse().unwrap(),
+        };
+        trace.fact(1_000, listener, name::BACKLOG_FULL, 2);
+        assert!(trace.names().is_empty());
+    }
+
+    #[test]
+    fn one_lossy_peer_of_many_is_found() {
+        let mut trace = lossy(815, 1_000_000);
+        assert!(trace.names().is_empty());
+        let conn = (1, ends("10.0.0.1:40000", "10.0.0.2:80"));
+        trace.sent(9_000, &process("app", 5), conn, 16_000, 815);
+        let finding = trace.only();
+        assert!(
+            finding
+                .sentence
+                .contains("5.0 % of all that connections that have ended sent to it"),
+            "{}",
+            finding.sentence
+        );
+        assert_eq!(finding.value("segs_out"), "16000");
+    }
+
+    #[test]
+    fn a_connection_that_once_stalled_does_not_hide_the_loss() {
+        for (end, errno) in [
+            (End::ResetRemote, libc::ECONNRESET),
+            // By keepalive, long after.
+            (End::TimedOut, libc::ETIMEDOUT),
+        ] {
+            let mut trace = lossy(815, 16_000);
+            let app = process("app", 5);
+            let conn = (2, ends("10.0.0.1:40001", "10.0.0.2:80"));
+            for (backoff, at) in (0..4).zip([200, 600, 1_400, 3_000]) {
+                trace.retransmit(at, &app, conn, Cause::Rto, 77, backoff, 200 << backoff);
+            }
+            trace.ended(80_000, &app, conn, end, Some(errno), None);
+            assert_eq!(trace.names(), ["packet-loss"]);
+        }
     }
 
     #[test]

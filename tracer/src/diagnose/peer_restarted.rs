@@ -5,9 +5,9 @@ use std::{
     net::IpAddr,
 };
 
-use tracer_common::record::End;
+use tracer_common::record::{Cause, End};
 
-use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
+use super::{About, Evidence, Finding, Rule, Severity, phrase, stalled, who};
 use crate::{
     aggregate::{Aggregate, Connection, Stall},
     time::Time,
@@ -28,27 +28,36 @@ impl Rule for PeerRestarted {
     }
 
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
-        let mut peers: BTreeMap<(u32, IpAddr), Vec<&Connection>> = BTreeMap::new();
-        for connection in aggregate.connections.iter() {
-            let is_reset = matches!(connection.end, Some((End::ResetRemote, _)));
-            if is_reset
-                && connection
-                    .stall
-                    .is_some_and(|stall| timeouts(&stall) >= TIMEOUTS)
-                && let Some(netns) = connection.netns
-                && let Some(remote) = connection.ends.and_then(|ends| ends.remote)
-            {
-                peers
-                    .entry((netns, remote.ip()))
-                    .or_default()
-                    .push(connection);
-            }
-        }
-        peers
+        peers(aggregate)
             .into_iter()
             .filter_map(|((netns, ip), all)| finding(aggregate, netns, ip, &all))
             .collect()
     }
+}
+
+/// Peers that answered data that was sent again with a reset, and on which connections.
+pub(super) fn peers(aggregate: &Aggregate) -> BTreeMap<(u32, IpAddr), Vec<&Connection>> {
+    let mut peers: BTreeMap<(u32, IpAddr), Vec<&Connection>> = BTreeMap::new();
+    for connection in aggregate.connections.iter() {
+        if is_answered(connection)
+            && let Some(netns) = connection.netns
+            && let Some(remote) = connection.ends.and_then(|ends| ends.remote)
+        {
+            let of_peer = peers.entry((netns, remote.ip())).or_default();
+            of_peer.push(connection);
+        }
+    }
+    peers
+}
+
+/// Whether it ended with the peer's reset, and while nothing was acknowledged: a reset that comes long after
+/// the last timeout is of another matter, as what was sent again has arrived. A SYN is no data.
+fn is_answered(connection: &Connection) -> bool {
+    matches!(connection.end, Some((End::ResetRemote, _)))
+        && connection.segs.contains_key(&Cause::Rto)
+        && connection.stall.is_some_and(|stall| {
+            timeouts(&stall) >= TIMEOUTS && stalled::is_due(&stall, connection.last)
+        })
 }
 
 /// Timeouts up to its last, also those before the trace: the exponent of the back-off counts them.
@@ -67,10 +76,9 @@ fn first(stall: &Stall) -> Time {
     let us: u64 = (0..stall.backoff)
         .map(|doublings| stall.rto_us.unwrap_or(0).checked_shr(doublings.into()))
         .map(|timer| timer.unwrap_or(0))
-        .sum();
-    stall
-        .first
-        .min(Time(stall.last.0.saturating_sub(us * 1_000)))
+        .fold(0, u64::saturating_add);
+    let ns = us.saturating_mul(1_000);
+    stall.first.min(Time(stall.last.0.saturating_sub(ns)))
 }
 
 fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, all: &[&Connection]) -> Option<Finding> {
@@ -179,6 +187,42 @@ mod tests {
         assert_eq!(finding.value("timeouts of the same data"), "5");
         let away = Synthetic::time(301).since(finding.first) / 1_000_000;
         assert_eq!(away, 1 + 3_264 + 1_632 + 816 + 408);
+    }
+
+    #[test]
+    fn a_reset_long_after_the_data_was_acknowledged_is_none() {
+        let (redis, conn) = (
+            process("redis-server", 7),
+            (1, ends("10.0.0.1:40000", "10.0.0.2:6379")),
+        );
+        let mut trace = Synthetic::default();
+        trace.retransmit(200, &redis, conn, Cause::Rto, 77, 0, 200);
+        trace.retransmit(600, &redis, conn, Cause::Rto, 77, 1, 400);
+        trace.reset(60_600, &redis, conn, Direction::Received);
+        trace.ended(60_600, &redis, conn, End::ResetRemote, Some(104), None);
+        assert!(trace.names().is_empty());
+    }
+
+    #[test]
+    fn a_syn_that_is_sent_again_is_no_data() {
+        let (redis, conn) = (
+            process("redis-server", 7),
+            (1, ends("10.0.0.1:40000", "10.0.0.2:6379")),
+        );
+        let mut trace = Synthetic::default();
+        for (backoff, at) in (0..3).zip([1_000, 2_000, 4_000]) {
+            trace.retransmit(at, &redis, conn, Cause::Syn, 77, backoff, 1_000 << backoff);
+        }
+        trace.reset(4_300, &redis, conn, Direction::Received);
+        trace.ended(
+            4_300,
+            &redis,
+            conn,
+            End::ResetRemote,
+            Some(104),
+            Some(4_100),
+        );
+        assert!(trace.names().is_empty());
     }
 
     #[test]

@@ -5,10 +5,8 @@ use std::{
     net::IpAddr,
 };
 
-use tracer_common::record::End;
-
 use super::{
-    About, Evidence, Finding, Rule, Severity, listener, phrase,
+    About, Evidence, Finding, Rule, Seen, Severity, listener, phrase,
     stalled::{self, Stalled},
     who,
 };
@@ -28,9 +26,7 @@ impl Rule for PeerVanished {
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
         let mut peers: BTreeMap<(u32, IpAddr), Vec<Stalled>> = BTreeMap::new();
         for one in stalled::all(aggregate) {
-            // Any other end is an answer: a reset, an ICMP error.
-            let is_silent = one.end.is_none_or(|(end, _)| end == End::TimedOut);
-            if is_silent
+            if one.is_silent()
                 && !listener::is_full_at_the_other_end(aggregate, one.netns, &one.ends)
                 && let Some(remote) = one.ends.remote
             {
@@ -66,7 +62,7 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, all: &[Stalled]) -> Op
     let sentence = if worst.end.is_some() {
         format!(
             "{peer} vanished: {name} sent the same data {} times over {lasted}, nothing came back, and the kernel gave up with ETIMEDOUT, by {by}.",
-            worst.timeouts + 1
+            worst.timeouts.saturating_add(1)
         )
     } else {
         format!(
@@ -84,6 +80,10 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, all: &[Stalled]) -> Op
         ..About::default()
     };
     let mut finding = Finding::new(Severity::Critical, first, last, sentence, about);
+    if worst.end.is_none() {
+        // The next timeout may be two minutes away.
+        finding.seen = Seen::Lasting;
+    }
     let source = if worst.is_found {
         "sock_diag"
     } else {

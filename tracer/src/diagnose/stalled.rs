@@ -48,6 +48,13 @@ pub(super) struct Stalled {
     pub(super) is_found: bool,
 }
 
+impl Stalled {
+    /// Whether nothing came back at all: any other end is an answer, a reset or an ICMP error.
+    pub(super) fn is_silent(&self) -> bool {
+        self.end.is_none_or(|(end, _)| end == End::TimedOut)
+    }
+}
+
 /// All of them that stall now or ended so.
 pub(super) fn all(aggregate: &Aggregate) -> Vec<Stalled> {
     let mut all: Vec<Stalled> = aggregate
@@ -76,6 +83,10 @@ fn by_events(aggregate: &Aggregate, connection: &Connection) -> Option<Stalled> 
     if connection.segs.get(&Cause::Rto).copied().unwrap_or(0) < u64::from(TIMEOUTS) {
         return None;
     }
+    // It ended long after data was last sent again: that was acknowledged.
+    if connection.end.is_some() && !is_due(&stall, connection.last) {
+        return None;
+    }
     // It did not leave this machine: a local filter (EPERM), no route.
     if connection.err < 0 && connection.err != -libc::EBUSY {
         return None;
@@ -90,9 +101,10 @@ fn by_events(aggregate: &Aggregate, connection: &Connection) -> Option<Stalled> 
     let limits = limits(aggregate, netns, ends);
     let first = stall.first_timeout?;
     // The event tells the timer that has just expired.
-    let longest = limits.rto_max_ms * 1_000;
-    let rto_us = (stall.rto_us? * 2).min(longest);
-    let next = Time(stall.last.0 + rto_us * 1_000);
+    let longest = limits.rto_max_ms.saturating_mul(1_000);
+    let rto_us = stall.rto_us?.saturating_mul(2).min(longest);
+    let rto = rto_us.saturating_mul(1_000);
+    let next = Time(stall.last.0.saturating_add(rto));
     Some(Stalled {
         netns,
         ends,
@@ -107,7 +119,7 @@ fn by_events(aggregate: &Aggregate, connection: &Connection) -> Option<Stalled> 
         give_up: if connection.end.is_some() {
             connection.last
         } else {
-            limits.give_up(first, next, rto_us * 1_000)
+            limits.give_up(first, next, rto)
         },
         end: connection.end,
         is_found: false,
@@ -123,8 +135,16 @@ fn goes_on(aggregate: &Aggregate, netns: u32, ends: Ends, stall: &Stall) -> bool
     {
         return known.last.1.number() != Some(0);
     }
-    let due = stall.rto_us.unwrap_or(RTO_MAX_MS * 1_000) * 2 * 1_000;
-    aggregate.now.since(stall.last) <= due + SLACK
+    is_due(stall, aggregate.now)
+}
+
+/// Whether a stall can have gone on until then: the next timeout, after twice the time, is not overdue.
+pub(super) fn is_due(stall: &Stall, at: Time) -> bool {
+    is_next_due(stall.last, stall.rto_us.unwrap_or(RTO_MAX_MS * 1_000), at)
+}
+
+fn is_next_due(last: Time, rto_us: u64, at: Time) -> bool {
+    at.since(last) <= rto_us.saturating_mul(2_000).saturating_add(SLACK)
 }
 
 /// Known by the state of the socket, for the trace came late; its end may have been seen.
@@ -154,20 +174,33 @@ fn by_facts(aggregate: &Aggregate, netns: u32, ends: Ends) -> Option<Stalled> {
         return None;
     }
     let limits = limits(aggregate, netns, ends);
-    let next = Time(read.last.0.0 + number(name::EXPIRES_MS)? * 1_000_000);
+    let expires = number(name::EXPIRES_MS)?.saturating_mul(1_000_000);
+    let next = Time(read.last.0.0.saturating_add(expires));
     let rto_us = number(name::RTO_US)?;
+    if let Some(connection) = ended {
+        let stall = connection.stall.filter(|stall| stall.last > read.last.0);
+        let goes_on = match &stall {
+            Some(stall) => is_due(stall, connection.last),
+            None => is_next_due(read.last.0, rto_us, connection.last),
+        };
+        if !goes_on {
+            return None;
+        }
+    }
+    let rto = rto_us.saturating_mul(1_000);
     let srtt_us = number(name::SRTT_US).filter(|us| *us > 0);
     let first = limits.first_timeout(
         retransmits,
         next,
-        rto_us * 1_000,
+        rto,
         base_us(
             rto_us,
             number(name::BACKOFF)?,
             limits,
             srtt_us,
             number(name::RTTVAR_US),
-        ) * 1_000,
+        )
+        .saturating_mul(1_000),
     );
     Some(Stalled {
         netns,
@@ -181,7 +214,7 @@ fn by_facts(aggregate: &Aggregate, netns: u32, ends: Ends) -> Option<Stalled> {
         unacked: (number(name::UNACKED)?, "segments"),
         limits,
         give_up: ended.map_or_else(
-            || limits.give_up(first, next, rto_us * 1_000),
+            || limits.give_up(first, next, rto),
             |connection| connection.last,
         ),
         end: ended.and_then(|connection| connection.end),
@@ -217,10 +250,11 @@ fn base_us(
     srtt_us: Option<u64>,
     rttvar_us: Option<u64>,
 ) -> u64 {
-    if rto_us < limits.rto_max_ms * 1_000 {
+    if rto_us < limits.rto_max_ms.saturating_mul(1_000) {
         rto_us >> backoff.min(63)
     } else {
-        srtt_us.unwrap_or(0) + (rttvar_us.unwrap_or(0) * 4).max(200_000)
+        let above = rttvar_us.unwrap_or(0).saturating_mul(4).max(200_000);
+        srtt_us.unwrap_or(0).saturating_add(above)
     }
 }
 
@@ -362,6 +396,24 @@ mod tests {
         let mut never_came = found(&redis, "SYN_SENT");
         then(&mut never_came, &redis, End::TimedOut, libc::ETIMEDOUT);
         assert!(never_came.names().is_empty(), "it was no connection");
+    }
+
+    #[test]
+    fn what_ends_long_after_a_stall_has_another_cause() {
+        let redis = process("redis-server", 812);
+        let mut recovered = found(&redis, "ESTABLISHED");
+        // By keepalive: the data of the stall was acknowledged long ago.
+        let end = (End::TimedOut, Some(libc::ETIMEDOUT));
+        recovered.ended(90_000, &redis, conn(), end.0, end.1, None);
+        recovered.text(90_000, subject(), name::STATE, "CLOSE");
+        assert!(recovered.names().is_empty());
+
+        let mut seen = Synthetic::default();
+        for (backoff, at) in (0..4).zip([200, 600, 1_400, 3_000]) {
+            seen.retransmit(at, &redis, conn(), Cause::Rto, 77, backoff, 200 << backoff);
+        }
+        seen.ended(90_000, &redis, conn(), end.0, end.1, None);
+        assert!(seen.names().is_empty());
     }
 
     #[test]

@@ -159,7 +159,10 @@ impl Synthetic {
 
     /// A connect that is answered with a reset.
     pub(super) fn refused(&mut self, ms: u64, who: &Rc<Identity>, to: &str) -> &mut Self {
-        self.failed(ms, who, to, errno::ECONNREFUSED, true)
+        self.conn_id += 1;
+        let conn = (self.conn_id, ends("10.0.0.1:40000", to));
+        self.reset(ms, who, conn, Direction::Received);
+        self.failed_on(ms, who, conn, errno::ECONNREFUSED, true)
     }
 
     pub(super) fn failed(
@@ -172,6 +175,17 @@ impl Synthetic {
     ) -> &mut Self {
         self.conn_id += 1;
         let conn = (self.conn_id, ends("10.0.0.1:40000", to));
+        self.failed_on(ms, who, conn, number, syn_sent)
+    }
+
+    fn failed_on(
+        &mut self,
+        ms: u64,
+        who: &Rc<Identity>,
+        conn: (u64, Ends),
+        number: i32,
+        syn_sent: bool,
+    ) -> &mut Self {
         let detail = Detail::ConnectFailed {
             errno: Errno(number),
             syn_sent,
@@ -191,6 +205,42 @@ impl Synthetic {
         self.ended(ms, who, conn, End::ClosedLocal, None, Some(50))
     }
 
+    /// As above, of one that was open for so long.
+    pub(super) fn pooled(
+        &mut self,
+        ms: u64,
+        who: &Rc<Identity>,
+        to: &str,
+        open_ms: u64,
+    ) -> &mut Self {
+        self.conn_id += 1;
+        let conn = (self.conn_id, ends("10.0.0.1:40000", to));
+        let end = (End::ClosedLocal, None, Some(50));
+        let detail = ended(open_ms * 1_000, end);
+        self.event(ms, who, Some(conn), OwnerSource::Connect, detail)
+    }
+
+    /// A connection that ends when it has sent so many segments, some of them again.
+    pub(super) fn sent(
+        &mut self,
+        ms: u64,
+        who: &Rc<Identity>,
+        conn: (u64, Ends),
+        segs: u32,
+        again: u32,
+    ) -> &mut Self {
+        let mut detail = ended(1_000, (End::ClosedLocal, None, Some(50)));
+        if let Detail::Connection {
+            segs_out,
+            segs_retrans,
+            ..
+        } = &mut detail
+        {
+            (*segs_out, *segs_retrans) = (Some(segs), again);
+        }
+        self.event(ms, who, Some(conn), OwnerSource::Connect, detail)
+    }
+
     pub(super) fn ended(
         &mut self,
         ms: u64,
@@ -200,19 +250,7 @@ impl Synthetic {
         number: Option<i32>,
         connect_us: Option<u64>,
     ) -> &mut Self {
-        let detail = Detail::Connection {
-            duration_us: Some(1_000),
-            connect_us,
-            bytes_sent: 0,
-            bytes_received: 0,
-            segs_out: Some(6),
-            segs_retrans: 0,
-            srtt_us: None,
-            end,
-            errno: number.map(Errno),
-            role: Some(Role::Active),
-            us_in_state: UsInState::default(),
-        };
+        let detail = ended(1_000, (end, number, connect_us));
         self.event(ms, who, Some(conn), OwnerSource::Connect, detail)
     }
 
@@ -288,6 +326,23 @@ impl Synthetic {
         let mut findings = self.findings();
         assert_eq!(findings.len(), 1, "{findings:#?}");
         findings.remove(0)
+    }
+}
+
+fn ended(duration_us: u64, end: (End, Option<i32>, Option<u64>)) -> Detail {
+    let (end, number, connect_us) = end;
+    Detail::Connection {
+        duration_us: Some(duration_us),
+        connect_us,
+        bytes_sent: 0,
+        bytes_received: 0,
+        segs_out: Some(6),
+        segs_retrans: 0,
+        srtt_us: None,
+        end,
+        errno: number.map(Errno),
+        role: Some(Role::Active),
+        us_in_state: UsInState::default(),
     }
 }
 
