@@ -186,6 +186,11 @@ impl Finding {
         self.text("peer")
     }
 
+    /// The network namespace that it is about, 0 when there is none.
+    pub fn netns(&self) -> u64 {
+        self.0["netns"].as_u64().unwrap_or(0)
+    }
+
     /// The process that it is about, 0 when there is none.
     pub fn pid(&self) -> u32 {
         self.0["process"]["pid"].as_u64().unwrap_or(0) as u32

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tcptrace_tests::{
-    Netns,
+    Netns, Veth,
     finding::{Diagnosis, Finding, findings, the_only},
     incident::{connect_refused, peer_vanished::Replication},
     wait,
@@ -56,6 +56,45 @@ fn fluent_logger() {
         finding.sentence().contains("does not back off"),
         "{finding:#?}"
     );
+}
+
+/// A firewall rejects, which is told from a host where nobody listens: no reset has come.
+#[test]
+fn rejected() {
+    // Each takes a second and more: the kernel holds the socket while the first answer comes, and waits for another.
+    const ATTEMPTS: u64 = 5;
+    let veth = Veth::new();
+    let diagnosis = Diagnosis::start(&veth.near, WATCH);
+    let client = connect_refused::rejected(&veth, ATTEMPTS);
+    let finding = the_only("connect-refused", &diagnosis.findings());
+    assert_eq!(client.answers()["ECONNREFUSED"], ATTEMPTS);
+    assert_eq!(veth.far.counter("TcpOutRsts"), 0, "nothing was reset");
+    assert_eq!(finding.pid(), client.pid());
+    assert_eq!(finding.number("ECONNREFUSED"), ATTEMPTS);
+    assert_eq!(finding.number("resets received"), 0);
+    assert!(finding.sentence().contains("by ICMP"), "{finding:#?}");
+    let remedy = finding.remedy();
+    let first = remedy.lines().next().unwrap();
+    assert!(first.contains("nft list ruleset"), "{remedy}");
+    assert!(!remedy.contains("answers with a reset"), "{remedy}");
+}
+
+/// Without any filter it is found as well, whatever else goes on on the machine.
+#[test]
+fn on_the_whole_machine() {
+    const LINES: u64 = 15;
+    let netns = Netns::new();
+    let diagnosis = Diagnosis::of(&[], WATCH);
+    let client = connect_refused::fluent_logger(&netns, LINES);
+    let found = diagnosis.findings();
+    let finding = found
+        .iter()
+        .find(|finding| finding.netns() == netns.inode())
+        .unwrap_or_else(|| panic!("{found:#?}"));
+    assert_eq!(finding.name(), "connect-refused");
+    assert_eq!(finding.pid(), client.pid());
+    assert_eq!(finding.peer(), connect_refused::COLLECTOR);
+    assert_eq!(finding.number("ECONNREFUSED"), LINES);
 }
 
 /// A connect that does not block tells nothing itself, and the gaps tell that the client backs off as it should.

@@ -96,6 +96,31 @@ fn rolling_restart() {
     assert_eq!(answers.len(), 1, "every page was had: {answers:?}");
 }
 
+/// As above, with a pause long enough for some hundred refusals; the proxy keeps the connections that it has after each, which tells no
+/// event.
+#[test]
+fn rolling_restart_with_a_pause() {
+    const PAUSE: Duration = Duration::from_secs(5);
+    // Long enough for a server to have been up for a while.
+    const UP: Duration = Duration::from_secs(3);
+    let netns = Netns::new();
+    let mut servers = RollingRestart::with_keepalive(&netns);
+    let browser = healthy::browser(&netns);
+    none(&netns, |end| {
+        for at in [0, 1].into_iter().cycle() {
+            if Instant::now() + PAUSE + UP > end {
+                break;
+            }
+            servers.restart(&netns, at, PAUSE);
+            std::thread::sleep(UP);
+        }
+    });
+    let refused = netns.counter("TcpAttemptFails");
+    assert!(refused > 20, "the proxy was refused {refused} times");
+    let answers = browser.answers();
+    assert_eq!(answers.len(), 1, "every page was had: {answers:?}");
+}
+
 #[test]
 fn short_connections() {
     let netns = Netns::new();

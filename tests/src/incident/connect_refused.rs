@@ -1,7 +1,7 @@
 //! A peer that is down: each attempt to connect is answered with a reset.
 
 use crate::{
-    Netns,
+    Netns, Veth,
     program::{Client, Rsyslog},
     wait,
 };
@@ -9,6 +9,30 @@ use crate::{
 /// Where nobody listens.
 pub const COLLECTOR: &str = "127.0.0.1:24224";
 const PORT: &str = "24224";
+
+/// A program at the near host that tries so many times, five a second, where the far host's firewall rejects: as nft's `reject` does, with
+/// ICMP.
+pub fn rejected(veth: &Veth, attempts: u64) -> Client {
+    const TRY: &str = r#"
+import errno, socket
+for _ in range(int(sys.argv[4])):
+    with socket.socket() as attempt:
+        count(errno.errorcode[attempt.connect_ex((sys.argv[2], int(sys.argv[3])))])
+    time.sleep(0.2)
+time.sleep(60)
+"#;
+    veth.far.sysctl("net.ipv4.icmp_ratelimit", "0");
+    veth.far.nft(&format!(
+        "table inet filter {{
+             chain input {{
+                 type filter hook input priority 0;
+                 tcp dport {PORT} counter reject
+             }}
+         }}\n"
+    ));
+    let arguments = [Veth::FAR, PORT, &attempts.to_string()];
+    Client::start(&veth.near, TRY, &arguments)
+}
 
 /// rsyslog, which forwards over TCP and tries again at a fixed interval of a second.
 pub fn rsyslog(netns: &Netns) -> Rsyslog {

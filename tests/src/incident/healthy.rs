@@ -100,14 +100,26 @@ pub struct RollingRestart {
 }
 
 impl RollingRestart {
-    /// Starts the three, with port 8080 in front.
+    /// Starts the three, with port 8080 in front, which connects anew for each request.
     pub fn start(netns: &Netns) -> Self {
+        Self::behind(netns, "", "")
+    }
+
+    /// As above; the front keeps its connections to them.
+    pub fn with_keepalive(netns: &Netns) -> Self {
+        let keep = "proxy_http_version 1.1; proxy_set_header Connection \"\";";
+        Self::behind(netns, "keepalive 16;", keep)
+    }
+
+    fn behind(netns: &Netns, upstream: &str, location: &str) -> Self {
         let servers = [0, 1].map(|at| Some(Self::server(netns, at)));
         let front = Nginx::start(
             netns.command(Nginx::path()),
             "worker_processes 1; events { worker_connections 512; }",
-            "upstream servers { server 127.0.0.1:8001 max_fails=0; server 127.0.0.1:8002 max_fails=0; }",
-            "listen 8080; location / { proxy_pass http://servers; }",
+            &format!(
+                "upstream servers {{ server 127.0.0.1:8001 max_fails=0; server 127.0.0.1:8002 max_fails=0; {upstream} }}"
+            ),
+            &format!("listen 8080; location / {{ {location} proxy_pass http://servers; }}"),
         );
         Self { front, servers }
     }

@@ -1,39 +1,23 @@
 //! `connect-refused`: nobody listens where a client connects again and again.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+use std::net::SocketAddr;
+
+use tracer_common::{hook::Hook, tcp::errno::ECONNREFUSED};
+
+use super::{
+    About, Evidence, Finding, Rule, Seen, Severity,
+    back_off::{self, BackOff},
+    phrase,
+    refused::{self, Peer},
+    who,
 };
-
-use tracer_common::tcp::errno::ECONNREFUSED;
-
-use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
 use crate::{
-    aggregate::{Aggregate, Flow, Process},
-    event::{Errno, Role},
+    aggregate::{Aggregate, Flow, Streak},
+    event::Errno,
     fact::Subject,
-    identity::Pid,
-    time::Time,
 };
-
-/// Refusals of one peer below which nothing is said: a port scan asks each port once or twice.
-const FEW: u64 = 3;
-/// Refusals that last less, ns, are a restart.
-const SHORT: u64 = 2_000_000_000;
-/// Failures this close, ms, are one attempt: libraries try each address, or twice at once.
-const BURST_MS: u64 = 20;
-/// A client that tries again within this time, ms, does not back off.
-const NO_BACKOFF_MS: u64 = 250;
 
 pub(super) struct ConnectRefused;
-
-/// All that is refused at one address and port.
-struct Peer<'a> {
-    count: u64,
-    first: Time,
-    last: Time,
-    clients: BTreeMap<Pid, Vec<&'a Flow>>,
-}
 
 impl Rule for ConnectRefused {
     fn name(&self) -> &'static str {
@@ -45,82 +29,48 @@ impl Rule for ConnectRefused {
     }
 
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
-        let mut peers: BTreeMap<(u32, IpAddr, u16), Peer> = BTreeMap::new();
-        for (pid, process) in &aggregate.processes {
-            for (key, flow) in process.known_flows() {
-                if key.role == Some(Role::Passive) || flow.refused.count == 0 {
-                    continue;
-                }
-                let at = (key.netns, loopback_is_one(key.peer), key.port);
-                let peer = peers.entry(at).or_insert_with(|| Peer {
-                    count: 0,
-                    first: flow.refused.first,
-                    last: flow.refused.last,
-                    clients: BTreeMap::new(),
-                });
-                peer.count += flow.refused.count;
-                peer.first = peer.first.min(flow.refused.first);
-                peer.last = peer.last.max(flow.refused.last);
-                peer.clients.entry(*pid).or_default().push(flow);
-            }
-        }
-        peers
-            .into_iter()
-            .filter(|(at, peer)| {
-                peer.count >= FEW
-                    && peer.last.since(peer.first) >= SHORT
-                    && !has_answered(aggregate, *at, peer)
-            })
-            .filter_map(|((netns, ip, port), peer)| {
-                finding(aggregate, netns, SocketAddr::new(ip, port), &peer)
-            })
+        refused::peers(aggregate)
+            .iter()
+            .filter_map(|peer| finding(aggregate, peer))
             .collect()
     }
 }
 
-/// A client that asks for `localhost` tries `::1` and then `127.0.0.1`: one backend.
-fn loopback_is_one(ip: IpAddr) -> IpAddr {
-    if ip.is_loopback() {
-        Ipv4Addr::LOCALHOST.into()
-    } else {
-        ip
-    }
-}
-
-/// Whether another client's connection to that peer was established between: the peer was there.
-fn has_answered(aggregate: &Aggregate, (netns, ip, port): (u32, IpAddr, u16), peer: &Peer) -> bool {
-    aggregate
-        .processes
-        .values()
-        .flat_map(Process::known_flows)
-        .filter(|(key, _)| {
-            (key.netns, loopback_is_one(key.peer), key.port) == (netns, ip, port)
-                && key.role == Some(Role::Active)
-        })
-        .filter_map(|(_, flow)| flow.last_established)
-        .any(|at| peer.first < at && at < peer.last)
-}
-
-fn finding(aggregate: &Aggregate, netns: u32, at: SocketAddr, peer: &Peer) -> Option<Finding> {
-    let (worst, flows) = peer
-        .clients
-        .iter()
-        .max_by_key(|(_, flows)| flows.iter().map(|flow| flow.refused.count).sum::<u64>())?;
+fn finding(aggregate: &Aggregate, peer: &Peer) -> Option<Finding> {
+    let (netns, at) = (peer.netns, peer.at);
+    let count = |all: &[(Streak, &Flow)]| all.iter().map(|(streak, _)| streak.count).sum::<u64>();
+    let (worst, flows) = peer.clients.iter().max_by_key(|(_, all)| count(all))?;
     let who = who::who(aggregate, *worst)?;
     let gaps = flows
         .iter()
-        .map(|flow| attempts(&flow.failures.gaps_ms()))
+        .map(|(_, flow)| back_off::attempts(&flow.failures.gaps_ms()))
         .max_by_key(Vec::len)
         .unwrap_or_default();
     let backoff = BackOff::of(&gaps);
     let processes = peer.clients.len();
-    let sentence = format!(
-        "Nobody listens at {at}: {} of {} {} refused over {}; {backoff}.",
+    let resets: u64 = peer
+        .clients
+        .values()
+        .flatten()
+        .map(|(_, flow)| flow.resets_received)
+        .sum();
+    let is_rejected = resets == 0 && tells_resets(aggregate, peer);
+    let what = format!(
+        "{} of {} {} refused",
         phrase::count(peer.count, "connect", "connects"),
         phrase::and_more(&who.to_string(), processes),
         if peer.count == 1 { "was" } else { "were" },
-        phrase::duration(peer.last.since(peer.first)),
     );
+    let lasted = phrase::duration(peer.last.since(peer.first));
+    let sentence = match (peer.is_over, is_rejected) {
+        (true, _) => {
+            format!("Nobody listened at {at} for {lasted}: {what}. It has answered since.")
+        }
+        (false, false) => format!("Nobody listens at {at}: {what} over {lasted}; {backoff}."),
+        (false, true) => format!(
+            "Connects to {at} are rejected: {what} over {lasted}, by ICMP, as no reset came; {backoff}."
+        ),
+    };
     let about = About {
         process: Some(who.clone()),
         processes,
@@ -128,19 +78,23 @@ fn finding(aggregate: &Aggregate, netns: u32, at: SocketAddr, peer: &Peer) -> Op
         netns: Some(netns),
         ..About::default()
     };
-    let mut finding = Finding::new(Severity::Critical, peer.first, peer.last, sentence, about);
+    let severity = if peer.is_over {
+        Severity::Warning
+    } else {
+        Severity::Critical
+    };
+    let mut finding = Finding::new(severity, peer.first, peer.last, sentence, about);
+    let longest = gaps.iter().max().copied().unwrap_or(0) * 1_000_000;
+    if !peer.is_over && aggregate.now.since(peer.last) <= longest.saturating_mul(2) {
+        // The next attempt is not overdue.
+        finding.seen = Seen::Lasting;
+    }
     let errno = Errno(ECONNREFUSED);
     finding.evidence.push(Evidence::new(
         errno.to_string(),
         peer.count,
         "event connect_failed",
     ));
-    let resets: u64 = peer
-        .clients
-        .values()
-        .flatten()
-        .map(|flow| flow.resets_received)
-        .sum();
     finding
         .evidence
         .push(Evidence::new("resets received", resets, "event reset"));
@@ -172,7 +126,7 @@ fn finding(aggregate: &Aggregate, netns: u32, at: SocketAddr, peer: &Peer) -> Op
         ));
     }
     finding.remedy = vec![
-        format!("Start the service at {at}, or correct the address in the client: the host is up and answers with a reset, so neither the network nor a firewall that drops is the cause."),
+        first_step(at, peer, is_rejected),
         match backoff {
             BackOff::None(ms) => format!("Have {} wait longer after each failure: it tries again every {ms} ms, which loads both sides while the service is down.", who.comm),
             BackOff::Fixed(_) => "The client's wait does not grow: a back-off that doubles, with some chance in it, spares the service when it comes back.".to_owned(),
@@ -183,83 +137,33 @@ fn finding(aggregate: &Aggregate, netns: u32, at: SocketAddr, peer: &Peer) -> Op
     Some(finding)
 }
 
-/// The gaps between attempts, ms, from those between failures.
-fn attempts(gaps_ms: &[u64]) -> Vec<u64> {
-    let mut attempts = Vec::new();
-    let mut since = 0;
-    for gap in gaps_ms {
-        since += gap;
-        if since > BURST_MS {
-            attempts.push(since);
-            since = 0;
-        }
-    }
-    attempts
-}
-
-/// How a client waits between attempts, from the gaps between its failures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BackOff {
-    /// Twice as long each time; the last wait, ms.
-    Doubling(u64),
-    /// Always about so long, ms.
-    Fixed(u64),
-    /// Hardly at all, ms.
-    None(u64),
-    /// In no order, or too few attempts to say.
-    Unclear,
-}
-
-impl BackOff {
-    fn of(gaps_ms: &[u64]) -> Self {
-        let mut sorted = gaps_ms.to_vec();
-        sorted.sort_unstable();
-        let Some(median) = sorted
-            .get(sorted.len() / 2)
-            .copied()
-            .filter(|_| sorted.len() >= 2)
-        else {
-            return Self::Unclear;
-        };
-        let doubles = gaps_ms
-            .windows(2)
-            .filter(|pair| pair[0] > 0 && (15..=30).contains(&(pair[1] * 10 / pair[0])))
-            .count();
-        // Half of the steps, as a back-off is capped at some time, or starts anew.
-        if doubles >= 2 && doubles * 2 >= gaps_ms.len() - 1 {
-            return Self::Doubling(gaps_ms.last().copied().unwrap_or(median));
-        }
-        if median <= NO_BACKOFF_MS {
-            return Self::None(median);
-        }
-        let near = gaps_ms
-            .iter()
-            .filter(|gap| gap.abs_diff(median) * 4 <= median)
-            .count();
-        if near * 4 >= gaps_ms.len() * 3 {
-            Self::Fixed(median)
-        } else {
-            Self::Unclear
-        }
+fn first_step(at: SocketAddr, peer: &Peer, is_rejected: bool) -> String {
+    if peer.is_over {
+        format!(
+            "Nothing is to be started: {at} answers again. See why it was away (a crash, a restart that takes long), and whether its clients could have gone elsewhere meanwhile."
+        )
+    } else if is_rejected {
+        format!(
+            "Look for a firewall rule that rejects (`reject` of nft or iptables, which answers with ICMP port-unreachable) on the host of {at}, on the way, and on this one (`nft list ruleset`). A host where nobody listens sends a reset. Only then see whether the service listens at {at}."
+        )
+    } else {
+        format!(
+            "Start the service at {at}, or correct the address in the client: the host is up and answers with a reset, so neither the network nor a firewall that drops is the cause."
+        )
     }
 }
 
-impl std::fmt::Display for BackOff {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let time = |ms: u64| phrase::duration(ms * 1_000_000);
-        match *self {
-            Self::Doubling(ms) => {
-                write!(f, "it waits twice as long each time, last {}", time(ms))
-            }
-            Self::Fixed(ms) => write!(f, "it tries again every {}", time(ms)),
-            Self::None(ms) => write!(
-                f,
-                "it does not back off at all, and tries again every {}",
-                time(ms)
-            ),
-            Self::Unclear => f.write_str("its attempts follow no plain back-off"),
-        }
-    }
+/// Whether resets that the clients received would be known, and the kernel counted none either.
+fn tells_resets(aggregate: &Aggregate, peer: &Peer) -> bool {
+    let is_attached = aggregate.start.as_ref().is_none_or(|start| {
+        let hook = Hook::ReceiveReset.name();
+        start.hooks.iter().any(|attached| attached.hook == hook)
+    });
+    let clients = peer.clients.keys();
+    is_attached
+        && clients
+            .filter_map(|pid| aggregate.process(*pid))
+            .all(|process| process.totals.resets_received == 0)
 }
 
 #[cfg(test)]
@@ -268,25 +172,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        diagnose::synthetic::{Synthetic, ends, process},
-        event::{Detail, UsInState},
+        diagnose::synthetic::{NETNS, Synthetic, ends, process},
+        event::{Detail, Role, UsInState},
+        fact::name,
     };
-
-    #[test]
-    fn the_gaps_tell_the_back_off() {
-        assert_eq!(
-            BackOff::of(&[402, 801, 1601, 3201]),
-            BackOff::Doubling(3201)
-        );
-        assert_eq!(
-            BackOff::of(&[500, 1000, 2000, 4000, 4000, 4001]),
-            BackOff::Doubling(4001)
-        );
-        assert_eq!(BackOff::of(&[1000, 1001, 1002, 999]), BackOff::Fixed(1001));
-        assert_eq!(BackOff::of(&[200, 201, 202, 200]), BackOff::None(201));
-        assert_eq!(BackOff::of(&[900, 3000, 400, 7000]), BackOff::Unclear);
-        assert_eq!(BackOff::of(&[900]), BackOff::Unclear);
-    }
 
     #[test]
     fn forty_workers_with_one_dead_backend_are_one_finding() {
@@ -383,5 +272,113 @@ mod tests {
             trace.served(round * 10_000 + 5_000, &client, "10.0.0.2:80");
         }
         assert!(trace.names().is_empty());
+    }
+
+    #[test]
+    fn a_pooled_connection_that_is_closed_meanwhile_is_no_answer() {
+        let client = process("app", 6);
+        let mut trace = Synthetic::default();
+        for at in 0..10 {
+            trace.refused(at * 500, &client, "10.0.0.2:80");
+        }
+        // Opened a minute before anything was refused.
+        trace.pooled(5_000, &client, "10.0.0.2:80", 65_000);
+        assert_eq!(trace.only().value("ECONNREFUSED"), "10");
+        for at in 11..20 {
+            trace.refused(at * 500, &client, "10.0.0.2:80");
+        }
+        assert_eq!(trace.only().value("ECONNREFUSED"), "19");
+    }
+
+    #[test]
+    fn a_pause_is_over_when_it_answers_and_a_long_one_is_told_as_past() {
+        for (seconds, found) in [(5, None), (40, Some(Severity::Warning))] {
+            let client = process("nginx", 6);
+            let mut trace = Synthetic::default();
+            for at in 0..=seconds * 2 {
+                trace.refused(at * 500, &client, "10.0.0.2:80");
+            }
+            assert_eq!(trace.only().severity, Severity::Critical);
+            // The connection that it has from then on does not end: only its socket tells.
+            let subject = Subject::Connection {
+                netns: NETNS,
+                ends: ends("10.0.0.1:41000", "10.0.0.2:80"),
+            };
+            trace.fact(seconds * 1_000 + 700, subject, name::ANSWERED, 1);
+            let findings = trace.findings();
+            assert_eq!(findings.first().map(|finding| finding.severity), found);
+            if let Some(finding) = findings.first() {
+                assert!(finding.sentence.contains("Nobody listened"), "{finding:#?}");
+                assert!(finding.advises(&["answers again"]));
+            }
+            // It is down once more.
+            for at in 0..20 {
+                trace.refused((seconds + 10) * 1_000 + at * 500, &client, "10.0.0.2:80");
+            }
+            assert_eq!(trace.only().severity, Severity::Critical);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_was_there_before_is_no_answer() {
+        let client = process("app", 6);
+        let mut trace = Synthetic::default();
+        let subject = Subject::Connection {
+            netns: NETNS,
+            ends: ends("10.0.0.1:41000", "10.0.0.2:80"),
+        };
+        for at in 0..10 {
+            trace.refused(at * 500, &client, "10.0.0.2:80");
+        }
+        // It is told for another reason, when it has been idle for a while.
+        trace.text(6_000, subject, name::STATE, "ESTABLISHED");
+        assert_eq!(trace.names(), ["connect-refused"]);
+    }
+
+    #[test]
+    fn other_loopback_addresses_are_hosts_of_their_own() {
+        let client = process("app", 6);
+        let mut trace = Synthetic::default();
+        for at in 0..10 {
+            trace.refused(at * 500, &client, "127.0.0.2:80");
+            trace.served(at * 500 + 100, &client, "127.0.0.1:80");
+        }
+        assert_eq!(trace.only().about.peer.as_deref(), Some("127.0.0.2:80"));
+    }
+
+    #[test]
+    fn without_a_reset_something_has_rejected() {
+        let client = process("app", 6);
+        let mut trace = Synthetic::default();
+        for at in 0..10 {
+            trace.failed(at * 500, &client, "10.0.0.2:80", ECONNREFUSED, true);
+        }
+        let finding = trace.only();
+        assert!(finding.sentence.contains("by ICMP"), "{}", finding.sentence);
+        assert!(finding.remedy[0].contains("rejects"), "{finding:#?}");
+        assert!(!finding.advises(&["answers with a reset"]));
+    }
+
+    #[test]
+    fn what_has_stopped_is_told_as_the_past() {
+        let client = process("app", 6);
+        let mut trace = Synthetic::default();
+        for at in 0..10 {
+            trace.refused(at * 500, &client, "10.0.0.2:80");
+        }
+        trace.until(20_000);
+        assert_eq!(trace.only().seen, Seen::Lately);
+        trace.until(60_000);
+        assert_eq!(trace.only().seen, Seen::LongAgo(55_500_000_000));
+        let mut slow = Synthetic::default();
+        for at in [0, 20_000, 60_000] {
+            slow.refused(at, &client, "10.0.0.2:80");
+        }
+        slow.until(110_000);
+        assert_eq!(
+            slow.only().seen,
+            Seen::Lasting,
+            "it waits for 40 s each time"
+        );
     }
 }

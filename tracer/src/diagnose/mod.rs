@@ -7,11 +7,13 @@ pub mod format;
 mod phrase;
 mod who;
 
+mod back_off;
 mod exhausted;
 mod file_table;
 mod give_up;
 mod listener;
 mod origin;
+mod refused;
 mod stalled;
 
 mod accept_queue_overflow;

@@ -166,6 +166,8 @@ names! {
         CONNECTION_PID_START = "pid_start",
         /// when it was opened, ns since 1970; not of one that was there before the trace
         BORN = "born",
+        /// 1 when it came after its peer had refused others; no such fact of others
+        ANSWERED = "answered",
     }
 }
 

@@ -8,6 +8,7 @@ mod machine;
 mod namespace;
 mod options;
 mod process;
+mod refused;
 mod socket;
 mod tell;
 
@@ -17,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer_common::record::Cause;
+use tracer_common::{record::Cause, tcp::errno::ECONNREFUSED};
 
 use self::{process::Processes, tell::Tell};
 use super::{
@@ -28,7 +29,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    event::{Detail, Ends, Event},
+    event::{Detail, Ends, Errno, Event},
     fact::Subject,
     identity::Pid,
     sink::Sink,
@@ -73,6 +74,8 @@ pub struct Collector {
     loss: Option<u64>,
     /// Processes that ran out of descriptors since the last tick.
     troubled: BTreeSet<Pid>,
+    /// Peers that refused connections.
+    refused: refused::Peers,
     /// Connections of the process that somebody looks at.
     looked_at: looked_at::Told,
     /// Connections that nothing is acknowledged on, and whose they are.
@@ -96,6 +99,7 @@ impl Collector {
             lost: 0,
             loss: None,
             troubled: BTreeSet::new(),
+            refused: refused::Peers::new(),
             looked_at: looked_at::Told::new(),
             stalled: HashMap::new(),
         }
@@ -151,6 +155,13 @@ impl Collector {
         }
         match event.detail {
             Detail::FdExhausted { .. } => self.troubled.extend(owner),
+            Detail::ConnectFailed { errno, .. } if errno == Errno(ECONNREFUSED) => {
+                if let (Some(netns), Some(ends)) = (event.netns, event.ends)
+                    && let Some(remote) = ends.remote
+                {
+                    self.refused(netns, remote);
+                }
+            }
             Detail::Retransmit { cause, backoff, .. }
                 if matches!(cause, Cause::Rto | Cause::Syn)
                     && backoff >= STALLED_BACKOFF
@@ -202,6 +213,7 @@ impl Collector {
             machine::tell(&mut self.tell);
         }
         self.follow_stalled();
+        self.look_at_refused(false);
         for pid in std::mem::take(&mut self.troubled).iter().take(TROUBLED) {
             self.processes.tell_troubled(&mut self.tell, *pid);
         }
@@ -217,6 +229,7 @@ impl Collector {
     pub fn end(&mut self, session: &mut Session, sink: &mut dyn Sink) -> io::Result<()> {
         self.ticks = CALM - 1;
         self.tick(session, sink)?;
+        self.look_at_refused(true);
         let asked: Vec<u32> = match self.filters.netns.as_slice() {
             [] => self.own.into_iter().collect(),
             asked => asked.to_vec(),
