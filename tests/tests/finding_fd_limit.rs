@@ -114,6 +114,23 @@ fn nginx_by_ulimit() {
     finding.recommends(&["worker_rlimit_nofile"]);
 }
 
+/// Its listener's queue is full as well, which is no finding of its own: the worker would accept if it could.
+#[test]
+fn nginx_with_a_short_backlog() {
+    let mut incident = AcceptLoop::nginx_with_a_short_backlog();
+    let pid = incident.pid();
+    let diagnosis = Diagnosis::start(&incident.netns, WATCH);
+    incident.overrun();
+    let knocking = incident.knock(5);
+    let found = diagnosis.findings();
+    let overflows = incident.netns.counter("TcpExtListenOverflows");
+    assert!(overflows >= 5, "{overflows} found it full");
+    drop(knocking);
+    let finding = the_only("fd-limit", &found);
+    assert_eq!(finding.pid(), pid);
+    finding.recommends(&["worker_rlimit_nofile"]);
+}
+
 #[test]
 fn rsyslog() {
     accept_loop(AcceptLoop::rsyslog(), 10..=200);

@@ -1,6 +1,13 @@
 //! Servers that accept more connections than they have descriptors for: each fails in a way of its own.
 
-use std::{fs, io::Read as _, net::TcpStream, process::Stdio};
+use std::{
+    fs,
+    io::Read as _,
+    net::{SocketAddr, TcpStream},
+    process::{Command, Stdio},
+};
+
+use socket2::Socket;
 
 use crate::{
     Netns, Server, need_program, open_descriptors,
@@ -93,6 +100,15 @@ asyncio.run(main())
         })
     }
 
+    /// As above, and few may wait: the master's listener, which its worker can't accept from, is full as well.
+    pub fn nginx_with_a_short_backlog() -> Self {
+        Self::start(32, |netns, limit| {
+            let main = format!("worker_rlimit_nofile {limit};");
+            let backlog = format!("backlog={}", Self::TOO_MANY - 1);
+            Program::Nginx(listening(netns.command(Nginx::path()), &main, &backlog))
+        })
+    }
+
     /// gunicorn with threads.
     pub fn gunicorn() -> Self {
         const PAGE: &str = "
@@ -160,6 +176,21 @@ def app(environ, start_response):
         }
     }
 
+    /// So many more want to connect, and find no room to wait.
+    pub fn knock(&self, number: usize) -> Vec<Socket> {
+        let address = SocketAddr::from(([127, 0, 0, 1], Self::PORT));
+        self.netns.run(|| {
+            let knock = |_| {
+                let socket = sockets::tcp(address).expect("a socket");
+                socket.set_nonblocking(true).expect("a mode");
+                let error = socket.connect(&address.into()).expect_err("no answer");
+                assert_eq!(error.raw_os_error(), Some(libc::EINPROGRESS));
+                socket
+            };
+            (0..number).map(knock).collect()
+        })
+    }
+
     /// Connects once more, and waits until that is closed by the server.
     pub fn one_is_rejected(&mut self) {
         let mut client = self.connect().expect("the backlog has room");
@@ -190,11 +221,15 @@ def app(environ, start_response):
     }
 }
 
-fn nginx(command: std::process::Command, main: &str) -> Nginx {
+fn nginx(command: Command, main: &str) -> Nginx {
+    listening(command, main, "")
+}
+
+fn listening(command: Command, main: &str, options: &str) -> Nginx {
     Nginx::start(
         command,
         &format!("{main} worker_processes 1; events {{ worker_connections 512; }}"),
         "",
-        "listen 127.0.0.1:8080; location / { return 200 page; }",
+        &format!("listen 127.0.0.1:8080 {options}; location / {{ return 200 page; }}"),
     )
 }

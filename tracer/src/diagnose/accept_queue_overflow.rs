@@ -37,9 +37,11 @@ impl Rule for AcceptQueueOverflow {
         for netns in listener::namespaces(aggregate) {
             for listener in listener::of_namespace(aggregate, netns) {
                 // Who can't accept for want of a descriptor has that finding.
-                let is_excused = listener
-                    .holder()
-                    .is_some_and(|holder| without_descriptors.contains(&holder));
+                let is_excused = listener.holder().is_some_and(|holder| {
+                    without_descriptors
+                        .iter()
+                        .any(|pid| is_of(aggregate, *pid, holder))
+                });
                 if !is_excused {
                     findings.extend(finding(aggregate, netns, &listener));
                 }
@@ -47,6 +49,14 @@ impl Rule for AcceptQueueOverflow {
         }
         findings
     }
+}
+
+/// Whether a process is the one that holds a listener, or one of its workers: a server that forks shares it.
+fn is_of(aggregate: &Aggregate, pid: Pid, holder: Pid) -> bool {
+    let name = |pid| who::who(aggregate, pid).map(|who| who.comm);
+    pid == holder
+        || who::ancestors(aggregate, pid).contains(&holder)
+        || name(pid).is_some_and(|own| name(holder) == Some(own))
 }
 
 fn finding(aggregate: &Aggregate, netns: u32, listener: &Listener) -> Option<Finding> {
@@ -76,6 +86,11 @@ fn finding(aggregate: &Aggregate, netns: u32, listener: &Listener) -> Option<Fin
             phrase::count(ever.unsigned_abs(), "packet was", "packets were")
         )
     };
+    // A queue that stays as it is, and full, is told once; the counter goes on.
+    let turned_away = facts
+        .get(&subject, OVERFLOWS)
+        .filter(|known| known.growth() > 0)
+        .map_or(full.last.0, |known| known.last.0);
     let abort = facts.number(&subject, ABORT);
     let is_abort = abort == Some(1);
     let resets = facts.growth(&subject, RESETS).unwrap_or(0);
@@ -99,7 +114,7 @@ fn finding(aggregate: &Aggregate, netns: u32, listener: &Listener) -> Option<Fin
     let mut finding = Finding::new(
         Severity::Critical,
         full.first.0,
-        full.last.0,
+        full.last.0.max(turned_away),
         sentence,
         about,
     );
@@ -146,11 +161,11 @@ fn finding(aggregate: &Aggregate, netns: u32, listener: &Listener) -> Option<Fin
         ),
         if is_clamped {
             format!(
-                "For bursts: net.core.somaxconn{now} clamps its backlog: raise it, in this network namespace, and restart the process; see that it asks for more, too."
+                "For bursts: net.core.somaxconn{now} clamps its backlog: raise it, in this network namespace, and restart the process, as a backlog is clamped when listen() is called; see that it asks for more, too."
             )
         } else {
             format!(
-                "For bursts: it asks listen() for a backlog of {max}, less than net.core.somaxconn{now}: raise it in its own configuration (nginx `listen ... backlog=`, redis `tcp-backlog`). somaxconn is not in the way."
+                "For bursts: it asks listen() for a backlog of {max}, less than net.core.somaxconn{now}: raise it in its own configuration (nginx `listen ... backlog=`, redis `tcp-backlog`), and restart it: it must call listen() anew. somaxconn is not in the way."
             )
         },
         if is_abort {
@@ -212,7 +227,7 @@ mod tests {
             ("2", "1")
         );
         assert_eq!(finding.value(OVERFLOWS), "106");
-        assert!(finding.advises(&["backlog of 1", "somaxconn is not in the way"]));
+        assert!(finding.advises(&["backlog of 1", "call listen() anew"]));
     }
 
     #[test]
@@ -252,6 +267,23 @@ mod tests {
         let mut trace = Synthetic::default();
         full(&mut trace, 1, 0);
         assert!(trace.names().is_empty());
+    }
+
+    #[test]
+    fn a_worker_that_has_no_descriptor_excuses_its_master() {
+        let (master, worker) = (process("redis-server", 7), process("worker", 8));
+        let mut trace = Synthetic::default();
+        full(&mut trace, 1, 106);
+        trace.descriptors(10, &worker, "accept4", libc::EMFILE, 5, 64, 64);
+        assert_eq!(trace.names(), ["fd-limit", "accept-queue-overflow"]);
+        trace.limits(&worker, 64, 64, Some(&master));
+        assert_eq!(trace.names(), ["fd-limit"]);
+
+        let mut by_name = Synthetic::default();
+        full(&mut by_name, 1, 106);
+        let worker = process("redis-server", 9);
+        by_name.descriptors(10, &worker, "accept4", libc::EMFILE, 5, 64, 64);
+        assert_eq!(by_name.names(), ["fd-limit"]);
     }
 
     #[test]
