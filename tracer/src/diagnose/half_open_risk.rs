@@ -1,12 +1,14 @@
 //! `half-open-risk`: connections that would outlive their peer and never notice.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
+use super::{
+    About, Evidence, Finding, Rule, Seen, Severity, phrase,
+    who::{self, Who},
+};
 use crate::{
     aggregate::Aggregate,
     fact::{Subject, name},
-    identity::Pid,
 };
 
 /// The sysctl. With keepalive a connection that is idle for so long would be asked: one that is idle for
@@ -25,21 +27,23 @@ impl Rule for HalfOpenRisk {
     }
 
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
-        let mut processes: BTreeMap<(u32, Pid), Vec<Subject>> = BTreeMap::new();
+        // Forty workers of one program that wait for one peer are one.
+        let mut groups: BTreeMap<(u32, String, IpAddr), Vec<(Subject, Who)>> = BTreeMap::new();
         for subject in aggregate.facts.subjects() {
             if let Subject::Connection { netns, ends } = *subject
-                && ends
-                    .remote
-                    .is_some_and(|remote| remote.ip() != ends.local.ip())
+                && let Some(remote) = ends.remote
+                && remote.ip() != ends.local.ip()
                 && is_unguarded(aggregate, netns, subject)
                 && let Some(pid) = who::holder(aggregate, subject)
+                && let Some(who) = who::who(aggregate, pid)
             {
-                processes.entry((netns, pid)).or_default().push(*subject);
+                let group = groups.entry((netns, who.comm.clone(), remote.ip()));
+                group.or_default().push((*subject, who));
             }
         }
-        processes
+        groups
             .into_iter()
-            .filter_map(|((netns, pid), all)| finding(aggregate, netns, pid, &all))
+            .filter_map(|((netns, ..), all)| finding(aggregate, netns, &all))
             .collect()
     }
 }
@@ -60,36 +64,39 @@ fn is_unguarded(aggregate: &Aggregate, netns: u32, subject: &Subject) -> bool {
         && enough.is_some_and(|seconds| idle >= seconds.saturating_mul(1_000))
 }
 
-fn finding(aggregate: &Aggregate, netns: u32, pid: Pid, all: &[Subject]) -> Option<Finding> {
+fn finding(aggregate: &Aggregate, netns: u32, all: &[(Subject, Who)]) -> Option<Finding> {
     let facts = &aggregate.facts;
-    let longest = all
+    let (longest, who) = all
         .iter()
-        .max_by_key(|subject| idle_ms(aggregate, subject))?;
+        .max_by_key(|(subject, _)| idle_ms(aggregate, subject))?;
+    let processes = who::count(all.iter().map(|(_, who)| who));
     let Subject::Connection { ends, .. } = *longest else {
         return None;
     };
     let read = facts.get(longest, name::TIMER)?;
-    let who = who::who(aggregate, pid)?;
     let idle = idle_ms(aggregate, longest)?.unsigned_abs();
     let peer = ends.remote?;
     let sentence = format!(
-        "{who} has {} idle for up to {} without keepalive, such as {} to {peer}: should the peer vanish, nothing will ever tell, unless the application has a timeout of its own.",
+        "{} {} {} idle for up to {} without keepalive, such as {} to {peer}: should the peer vanish, nothing will ever tell, unless the application has a timeout of its own.",
+        phrase::and_more(&who.to_string(), processes),
+        if processes == 1 { "has" } else { "have" },
         phrase::count(
             all.len() as u64,
             "connection that is",
             "connections that are"
         ),
-        phrase::duration(idle * 1_000_000),
+        phrase::duration(idle.saturating_mul(1_000_000)),
         ends.local,
     );
     let about = About {
-        process: Some(who),
-        processes: 1,
+        process: Some(who.clone()),
+        processes,
         peer: Some(peer.to_string()),
         netns: Some(netns),
         ..About::default()
     };
     let mut finding = Finding::new(Severity::Notice, read.first.0, read.last.0, sentence, about);
+    finding.seen = Seen::Lasting;
     let mut add = |name: &str, value: String, source: &str| {
         finding.evidence.push(Evidence::new(name, value, source));
     };
@@ -120,12 +127,17 @@ mod tests {
     use crate::diagnose::synthetic::{NETNS, Synthetic, ends, process};
 
     fn idle(ms: i64, timer: &str, remote: &str) -> Synthetic {
-        let app = process("app", 5);
+        let mut trace = Synthetic::default();
+        waits(&mut trace, 5, ms, timer, remote);
+        trace
+    }
+
+    fn waits(trace: &mut Synthetic, pid: u32, ms: i64, timer: &str, remote: &str) {
+        let app = process("app", pid);
         let subject = Subject::Connection {
             netns: NETNS,
-            ends: ends("10.0.0.1:40000", remote),
+            ends: ends(&format!("10.0.0.1:{}", 40_000 + pid), remote),
         };
-        let mut trace = Synthetic::default();
         trace
             .limits(&app, 1024, 4096, None)
             .namespace(0, KEEPALIVE_TIME, 7_200);
@@ -137,12 +149,29 @@ mod tests {
             (name::SEND_QUEUE, 0),
             (name::LAST_DATA_SENT_MS, ms),
             (name::LAST_DATA_RECV_MS, ms + 5),
-            (name::CONNECTION_PID, 5),
+            (name::CONNECTION_PID, pid.into()),
             (name::CONNECTION_PID_START, app.start.0 as i64),
         ] {
             trace.fact(0, subject, name, value);
         }
-        trace
+    }
+
+    #[test]
+    fn forty_workers_that_wait_for_one_peer_are_one_finding() {
+        let mut trace = Synthetic::default();
+        for pid in 1..=40 {
+            waits(&mut trace, pid, 7_200_000, "none", "10.0.0.2:5432");
+        }
+        let finding = trace.only();
+        assert_eq!(
+            (finding.about.processes, finding.value("connections")),
+            (40, "40")
+        );
+        assert!(
+            finding.sentence.contains("and 39 more processes have"),
+            "{}",
+            finding.sentence
+        );
     }
 
     #[test]

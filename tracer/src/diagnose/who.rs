@@ -1,6 +1,6 @@
 //! Processes as findings name them, from events and from facts.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
@@ -77,6 +77,12 @@ pub(super) fn who(aggregate: &Aggregate, pid: Pid) -> Option<Who> {
         unit: text(name::UNIT),
         container: None,
     })
+}
+
+/// How many processes these are.
+pub(super) fn count<'a>(all: impl Iterator<Item = &'a Who>) -> usize {
+    let ids: BTreeSet<_> = all.map(|who| (who.pid, who.pid_start)).collect();
+    ids.len()
 }
 
 /// The process that a listener's or a connection's facts name.

@@ -1,13 +1,15 @@
 //! `zero-window`: the receiver does not read, and holds the sender back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
+use super::{
+    About, Evidence, Finding, Rule, Seen, Severity, phrase,
+    who::{self, Who},
+};
 use crate::{
     aggregate::Aggregate,
     event::Ends,
     fact::{Subject, name},
-    identity::Pid,
 };
 
 /// Doublings of the probe timer: a window is closed for a moment on any busy connection, twice doubled it
@@ -15,6 +17,9 @@ use crate::{
 const BACKOFF: i64 = 2;
 /// Percent of the time with data to send that the window held it back: below that something else does.
 const HELD_BACK: i64 = 50;
+
+/// A connection that is held back, and whose it is.
+type Held = (Subject, Option<Who>);
 
 pub(super) struct ZeroWindow;
 
@@ -28,20 +33,23 @@ impl Rule for ZeroWindow {
     }
 
     fn check(&self, aggregate: &Aggregate) -> Vec<Finding> {
-        let mut groups: BTreeMap<(u32, Option<Pid>, Option<String>), Vec<Subject>> =
-            BTreeMap::new();
+        // Forty workers of one program that one peer holds back are one.
+        let mut groups: BTreeMap<(u32, Option<String>, IpAddr), Vec<Held>> = BTreeMap::new();
         for subject in aggregate.facts.subjects() {
             if let Subject::Connection { netns, ends } = *subject
+                && let Some(remote) = ends.remote
                 && is_held_back(aggregate, subject)
             {
-                let peer = ends.remote.map(|remote| remote.ip().to_string());
-                let key = (netns, who::holder(aggregate, subject), peer);
-                groups.entry(key).or_default().push(*subject);
+                let holder = who::holder(aggregate, subject);
+                let who = holder.and_then(|pid| who::who(aggregate, pid));
+                let comm = who.as_ref().map(|who| who.comm.clone());
+                let group = groups.entry((netns, comm, remote.ip()));
+                group.or_default().push((*subject, who));
             }
         }
         groups
             .into_iter()
-            .filter_map(|((netns, pid, _), all)| finding(aggregate, netns, pid, &all))
+            .filter_map(|((netns, ..), all)| finding(aggregate, netns, &all))
             .collect()
     }
 }
@@ -64,16 +72,12 @@ fn percent_held_back(aggregate: &Aggregate, subject: &Subject) -> Option<i64> {
     Some(number(name::RWND_LIMITED_US)?.saturating_mul(100) / busy)
 }
 
-fn finding(
-    aggregate: &Aggregate,
-    netns: u32,
-    pid: Option<Pid>,
-    all: &[Subject],
-) -> Option<Finding> {
+fn finding(aggregate: &Aggregate, netns: u32, all: &[(Subject, Option<Who>)]) -> Option<Finding> {
     let facts = &aggregate.facts;
-    let worst = all
+    let (worst, who) = all
         .iter()
-        .max_by_key(|subject| facts.number(subject, name::BACKOFF))?;
+        .max_by_key(|(subject, _)| facts.number(subject, name::BACKOFF))?;
+    let processes = who::count(all.iter().filter_map(|(_, who)| who.as_ref()));
     let Subject::Connection { ends, .. } = *worst else {
         return None;
     };
@@ -82,14 +86,14 @@ fn finding(
         .get(worst, name::LAST_DATA_SENT_MS)
         .map_or(known.last.0, |it| it.last.0);
     let peer = ends.remote?;
-    let who = pid.and_then(|pid| who::who(aggregate, pid));
     let name = who
         .as_ref()
         .map_or_else(|| "nobody known".to_owned(), ToString::to_string);
-    let waiting = facts
-        .number(worst, name::SEND_QUEUE)
-        .unwrap_or(0)
-        .unsigned_abs();
+    let name = phrase::and_more(&name, processes);
+    let waiting = all
+        .iter()
+        .filter_map(|(subject, _)| facts.number(subject, name::SEND_QUEUE)?.try_into().ok())
+        .fold(0, u64::saturating_add);
     let reader = receiver(aggregate, ends);
     let by = reader
         .as_ref()
@@ -101,13 +105,16 @@ fn finding(
         phrase::count(all.len() as u64, "connection", "connections"),
     );
     let about = About {
-        processes: usize::from(who.is_some()),
-        process: who,
+        processes,
+        process: who.clone(),
         peer: Some(peer.to_string()),
         netns: Some(netns),
         ..About::default()
     };
     let mut finding = Finding::new(Severity::Warning, known.first.0, latest, sentence, about);
+    finding.seen = Seen::Lasting;
+    let connections = Evidence::new("connections", all.len(), "sock_diag");
+    finding.evidence.push(connections);
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             finding
@@ -138,7 +145,7 @@ fn finding(
 }
 
 /// The other end's socket, where it is on this machine: its process and the bytes that it has not read.
-fn receiver(aggregate: &Aggregate, ends: Ends) -> Option<(Option<who::Who>, i64)> {
+fn receiver(aggregate: &Aggregate, ends: Ends) -> Option<(Option<Who>, i64)> {
     let other = Ends {
         local: ends.remote?,
         remote: Some(ends.local),
@@ -209,6 +216,31 @@ mod tests {
         assert_eq!(finding.value("recv_queue of the receiver"), "1460000");
         assert_eq!(finding.value("rwnd_limited_us of busy_us"), "96 %");
         assert!(finding.advises(&["Do not raise net.ipv4.tcp_wmem"]));
+    }
+
+    #[test]
+    fn forty_workers_that_one_peer_holds_back_are_one_finding() {
+        let mut trace = Synthetic::default();
+        for pid in 1..=40 {
+            let local = format!("10.0.0.1:{}", 40_000 + pid);
+            let here = ends(&local, "10.0.0.2:7000");
+            socket(&mut trace, here, &HELD, "probe", pid);
+        }
+        let finding = trace.only();
+        assert_eq!(
+            (finding.about.processes, finding.value("connections")),
+            (40, "40")
+        );
+        assert!(
+            finding.sentence.contains("and 39 more processes wait"),
+            "{}",
+            finding.sentence
+        );
+        assert!(
+            finding.sentence.contains("100,000,000 bytes"),
+            "{}",
+            finding.sentence
+        );
     }
 
     #[test]
