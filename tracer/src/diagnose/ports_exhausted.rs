@@ -8,7 +8,7 @@ use std::{
 
 use super::{About, Evidence, Finding, Rule, Severity, phrase, who};
 use crate::{
-    aggregate::{Aggregate, Flow},
+    aggregate::{Aggregate, Flow, Process},
     event::{Errno, Role},
     fact::{Known, PORT_RANGE, Subject},
     identity::Pid,
@@ -85,7 +85,8 @@ fn finding(
     let taken = in_use.unwrap_or(0) + in_time_wait.unwrap_or(0);
     let is_taken = range.is_some_and(|(low, high)| taken > u64::from(high - low));
     let has_connected = clients.values().any(|flow| flow.last_established.is_some());
-    if count < FEW || !(is_taken || has_connected) {
+    let is_possible = peer.is_ipv4() || speaks_ipv6(aggregate, netns);
+    if count < FEW || !(has_connected || (is_taken && is_possible)) {
         return None;
     }
     let (worst, _) = clients.iter().max_by_key(|(_, flow)| unsent(flow))?;
@@ -102,7 +103,8 @@ fn finding(
         phrase::and_more(&who.to_string(), clients.len()),
     );
     let first = clients.values().map(|flow| flow.first).min()?;
-    let last = clients.values().map(|flow| flow.last).max()?;
+    let failures = clients.values().flat_map(|flow| flow.failures.times());
+    let last = failures.max()?;
     let about = About {
         process: Some(who),
         processes: clients.len(),
@@ -158,6 +160,18 @@ fn finding(
     Some(finding)
 }
 
+/// Whether anything of the namespace has spoken IPv6: where it is off, all of its addresses give the error
+/// of a port that can't be had.
+fn speaks_ipv6(aggregate: &Aggregate, netns: u32) -> bool {
+    aggregate
+        .processes
+        .values()
+        .flat_map(Process::known_flows)
+        .any(|(key, flow)| {
+            (key.netns, key.peer.is_ipv6()) == (netns, true) && flow.connections() > 0
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +209,18 @@ mod tests {
             .namespace(0, IN_TIME_WAIT, 50)
             .namespace(0, "net.ipv4.tcp_tw_reuse", 2);
         assert!(waiting.only().advises(&["tcp_tw_reuse=1` (now 2)"]));
+    }
+
+    #[test]
+    fn where_ipv6_is_off_its_addresses_are_no_lack_of_ports() {
+        let mut trace = failing("[::1]:80");
+        // As many sockets as there are ports: to other peers, all of them.
+        trace
+            .namespace(0, IN_USE, 51)
+            .namespace(0, IN_TIME_WAIT, 50);
+        assert!(trace.names().is_empty());
+        trace.served(600, &process("app", 5), "[::1]:81");
+        assert_eq!(trace.names(), ["ports-exhausted"]);
     }
 
     #[test]
