@@ -32,6 +32,8 @@ mod time_wait_overflow;
 mod zero_window;
 
 #[cfg(test)]
+mod arbitrary;
+#[cfg(test)]
 mod synthetic;
 
 use std::net::SocketAddr;
