@@ -59,6 +59,8 @@ impl Live {
         let terminate = signal(SignalKind::terminate())?;
         let mut trace = Trace::start(options)?;
         let logger = is_verbose.then(|| trace.logger()).transpose()?;
+        // Read before anybody can tell that the trace has begun: what follows is the growth of these numbers.
+        trace.read_facts();
         let [events, rare] = trace.wakers()?;
         // SAFETY: an owned descriptor stays open, and the same, as long as it lives.
         let (events, rare) = unsafe {
@@ -86,14 +88,12 @@ impl Live {
         })
     }
 
-    /// Hands on the first line, and the facts that stand before any event.
+    /// Hands on the first line, and the facts that stood before any event.
     ///
     /// # Errors
     ///
     /// When the sink fails.
     pub(super) fn begin(&mut self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        // Read before anybody hears that the trace has begun: what follows is the growth of these numbers.
-        self.trace.read_facts();
         sink.start(&self.trace.start_line())?;
         self.trace.tell_facts(sink)
     }
