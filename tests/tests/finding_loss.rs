@@ -46,5 +46,24 @@ fn in_the_local_firewall() {
     );
     let finding = the_only("local-firewall-drop", &diagnosis.findings());
     assert_eq!(finding.pid(), incident.nginx.workers()[0]);
-    finding.recommends(&["nft"]);
+    assert_eq!(finding.peer(), Veth::FAR);
+    assert_eq!(finding.number("retransmit segs"), sent_again);
+    // Against nft's own counter: drops are watched from the first loss on.
+    let seen = finding.number("NETFILTER_DROP");
+    assert!(
+        seen <= dropped && seen * 4 >= dropped * 3,
+        "{seen} of {dropped}"
+    );
+    assert!(
+        finding.sentence().contains(&format!(
+            "in network namespace {}",
+            incident.veth.far.inode()
+        )),
+        "{finding:#?}"
+    );
+    finding.recommends(&[
+        "nft list ruleset",
+        "reject instead of drop",
+        "Do not look at the network",
+    ]);
 }

@@ -25,8 +25,13 @@ fn predicted(near: &Netns, vanish: impl FnOnce(), is_there: impl Fn() -> bool) -
     let vanished = now();
     vanish();
     let finding = the_only("peer-vanished", &diagnosis.findings());
-    assert!(is_there(), "it has not given up yet");
     assert_eq!(finding.severity(), "critical");
+    ends_as_predicted(&finding, vanished, is_there);
+    finding
+}
+
+fn ends_as_predicted(finding: &Finding, vanished: i64, is_there: impl Fn() -> bool) {
+    assert!(is_there(), "it has not given up yet");
     let predicted = nanoseconds(finding.evidence("gives_up_at").0);
     wait::until_true("the kernel gives up", || !is_there());
     let (predicted, actual) = (predicted - vanished, now() - vanished);
@@ -36,7 +41,6 @@ fn predicted(near: &Netns, vanish: impl FnOnce(), is_there: impl Fn() -> bool) -
         predicted / 1_000_000,
         actual / 1_000_000
     );
-    finding
 }
 
 fn replication(sysctls: &[(&str, &str)]) -> Finding {
@@ -107,10 +111,54 @@ fn by_user_timeout() {
     assert_eq!(finding.number("TCP_USER_TIMEOUT"), u64::from(TIMEOUT_MS));
 }
 
-/// Found by the state of the socket alone: the trace starts when it has gone on for a while.
+/// Keepalive does not run while data is in flight: it is no remedy.
+#[test]
+fn not_by_keepalive() {
+    let veth = Veth::new();
+    let _redis = Redis::start(&veth.far, &[]);
+    let client = peer_vanished::with_keepalive(&veth, true);
+    wait::until_true("it is connected", || !client.answers().is_empty());
+    let diagnosis = Diagnosis::start(&veth.near, Duration::from_secs(10));
+    peer_vanished::vanish(&veth.far);
+    let finding = the_only("peer-vanished", &diagnosis.findings());
+    assert_eq!(finding.pid(), client.pid());
+    // It would have ended it after four seconds.
+    assert!(!client.answers().contains_key("ETIMEDOUT"));
+    assert_eq!(veth.near.counter("TcpExtTCPKeepAlive"), 0);
+    assert!(
+        finding.sentence().contains("net.ipv4.tcp_retries2"),
+        "{finding:#?}"
+    );
+    finding.recommends(&["Keepalive is no remedy", "TCP_USER_TIMEOUT"]);
+    assert!(!finding.remedy().contains("SO_KEEPALIVE"), "{finding:#?}");
+}
+
+/// The same setting ends a connection that is idle, and nothing has to be found.
+#[test]
+fn idle_with_keepalive() {
+    let veth = Veth::new();
+    let _redis = Redis::start(&veth.far, &["--tcp-keepalive", "0"]);
+    let client = peer_vanished::with_keepalive(&veth, false);
+    wait::until_true("it is connected", || !client.answers().is_empty());
+    let diagnosis = Diagnosis::start(&veth.near, Duration::from_secs(8));
+    peer_vanished::vanish(&veth.far);
+    let vanished = now();
+    wait::until_true("keepalive ends it", || {
+        client.answers().contains_key("ETIMEDOUT")
+    });
+    let took = (now() - vanished) / 1_000_000;
+    assert!((1_500..=6_000).contains(&took), "{took} ms");
+    assert!(veth.near.counter("TcpExtTCPKeepAlive") >= 2);
+    let found = diagnosis.findings();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Found by the state of the socket alone: the trace starts when it has gone on for a while. It is known all the same when it ends.
 #[test]
 fn found_late() {
-    let incident = Replication::start(&[]);
+    let incident = Replication::start(&[("net.ipv4.tcp_retries2", "5")]);
+    let first = connection(&incident);
+    let vanished = now();
     incident.vanish();
     wait::until_true("four timeouts", || {
         incident.connections().contains("backoff:4")
@@ -119,6 +167,8 @@ fn found_late() {
     let found = findings(&incident.veth.near, Duration::from_secs(1));
     let finding = the_only("peer-vanished", &found);
     assert_eq!(finding.pid(), incident.replica.pid());
+    assert_eq!(finding.evidence("timeouts of the same data").1, "sock_diag");
+    ends_as_predicted(&finding, vanished, || connection(&incident) == first);
 }
 
 /// The host was rebooted, and is back: the first retransmit after that is answered with a reset.

@@ -33,7 +33,30 @@ fn accept_queue() {
     assert_eq!(finding.pid(), incident.redis.pid());
     assert_eq!(finding.number("ListenOverflows"), overflows);
     assert!(finding.sentence().contains(":6379"), "{finding:#?}");
-    finding.recommends(&["accept", "backlog", "net.core.somaxconn"]);
+    assert_eq!(finding.number("backlog_max"), AcceptQueue::BACKLOG);
+    assert!(finding.number("backlog") > AcceptQueue::BACKLOG);
+    finding.recommends(&[
+        "instead of accepting",
+        "asks listen() for a backlog of 1,",
+        "somaxconn is not in the way",
+    ]);
+}
+
+/// redis asks for a long queue, and gets a short one.
+#[test]
+fn accept_queue_that_somaxconn_clamps() {
+    let incident = AcceptQueue::clamped();
+    let diagnosis = Diagnosis::start(&incident.netns, WATCH);
+    let held = incident.hold(5);
+    let answers = incident.clients(8).ended();
+    assert_eq!(answers.get("True"), Some(&8), "{answers:?}");
+    drop(held);
+    let finding = the_only("accept-queue-overflow", &diagnosis.findings());
+    assert_eq!(finding.pid(), incident.redis.pid());
+    assert_eq!(finding.number("backlog_max"), AcceptQueue::BACKLOG);
+    assert_eq!(finding.number("net.core.somaxconn"), AcceptQueue::BACKLOG);
+    finding.recommends(&["net.core.somaxconn (now 1) clamps its backlog"]);
+    assert!(!finding.remedy().contains("not in the way"), "{finding:#?}");
 }
 
 /// Clients are reset instead of waiting, and the finding says by which sysctl.
@@ -78,12 +101,18 @@ fn syn_queue(sysctls: &[(&str, &str)], counter: &str, knob: &str) -> Finding {
     let before = far.counter(counter);
     let diagnosis = Diagnosis::start(&far, WATCH);
     incident.flood(334);
+    tcptrace_tests::wait::until_true("some are turned away", || {
+        far.counter(counter) > before + 100
+    });
+    // From here on no SYN is sent again; what is half open stays so for a minute.
+    incident.stop();
     let found = diagnosis.findings();
-    assert!(far.counter(counter) > before + 100);
+    let grown = far.counter(counter) - before;
     let finding = the_only("syn-queue-overflow", &found);
     assert_eq!(finding.pid(), incident.redis.pid());
     let short = counter.trim_start_matches("TcpExt");
-    assert!(finding.number(short) > 100, "{finding:#?}");
+    assert_eq!(finding.number(short), grown);
+    assert!(finding.number("syn_recv") > 0, "{finding:#?}");
     finding.recommends(&[knob]);
     finding
 }

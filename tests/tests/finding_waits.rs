@@ -20,8 +20,27 @@ const WATCH: Duration = Duration::from_secs(5);
 #[test]
 fn zero_window() {
     let incident = ZeroWindow::new();
-    assert!(incident.unread() > 10_000);
+    let unread = incident.unread();
+    assert!(unread > 10_000);
+    let before = incident.veth.near.counter("TcpRetransSegs");
     let finding = the_only("zero-window", &findings(&incident.veth.near, WATCH));
+    assert_eq!(finding.severity(), "warning");
+    assert_eq!(finding.evidence("timer"), ("probe", "sock_diag"));
+    assert_eq!(finding.number("unacked"), 0);
+    assert!(finding.number("backoff") >= 2, "{finding:#?}");
+    // The kernel's own: what its process has written and could not send.
+    assert_eq!(finding.number("send_queue"), incident.unsent());
+    let held_back = finding.evidence("rwnd_limited_us").0;
+    let percent: u64 = held_back.strip_suffix(" %").unwrap().parse().unwrap();
+    assert!(percent >= 90, "{held_back}");
+    finding.recommends(&[
+        "does not read",
+        "TCP_USER_TIMEOUT",
+        "Do not raise net.ipv4.tcp_wmem",
+    ]);
+    let after = incident.veth.near.counter("TcpRetransSegs");
+    assert_eq!(before, after, "window probes are no retransmits");
+    assert_eq!(incident.unread(), unread);
     assert_eq!(finding.pid(), incident.sender.pid());
     assert!(finding.peer().starts_with("10.99.0.2:"), "{finding:#?}");
     assert!(incident.connection().contains("timer:(persist"));
@@ -36,7 +55,22 @@ fn half_open_risk() {
         (finding.pid(), finding.severity()),
         (incident.subscriber.pid(), "notice")
     );
-    finding.recommends(&["SO_KEEPALIVE"]);
+    assert_eq!(finding.evidence("timer"), ("none", "sock_diag"));
+    assert_eq!(finding.number("connections"), 1);
+    for since in ["last_data_sent_ms", "last_data_recv_ms"] {
+        let idle = finding.number(since);
+        assert!(idle >= HalfOpenRisk::KEEPALIVE_TIME * 1_000, "{finding:#?}");
+    }
+    assert_eq!(
+        finding.number("net.ipv4.tcp_keepalive_time"),
+        HalfOpenRisk::KEEPALIVE_TIME
+    );
+    finding.recommends(&[
+        "SO_KEEPALIVE",
+        "TCP_KEEPIDLE",
+        "net.ipv4.tcp_keepalive_time` (now 6)",
+        "TCP_USER_TIMEOUT does not help",
+    ]);
 }
 
 /// Found idle, and closed while it is watched: it waits no more.
@@ -91,7 +125,21 @@ fn inotify_instances() {
     let finding = the_only("inotify-instances", &findings(&incident.netns, WATCH));
     assert_eq!(finding.comm(), "tail");
     assert!(incident.tails().contains(&finding.pid()), "{finding:#?}");
-    finding.recommends(&["max_inotify_instances"]);
+    assert!(finding.number("EMFILE from inotify_init") > 0);
+    let max = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances");
+    let max: u64 = max.unwrap().trim().parse().unwrap();
+    assert_eq!(finding.number("fs.inotify.max_user_instances"), max);
+    assert!(finding.number("open_fds") < 10, "{finding:#?}");
+    assert!(finding.number("limit_nofile_soft") > 10, "{finding:#?}");
+    // Those of this user that hold one, at least, were counted.
+    let held = finding.number("inotify_instances_of_user");
+    assert!(held >= InotifyInstances::LIMIT as u64, "{finding:#?}");
+    finding.recommends(&[
+        "user.max_inotify_instances",
+        "fs.inotify.max_user_instances",
+        "Do not raise RLIMIT_NOFILE",
+        "ENOSPC",
+    ]);
 }
 
 /// node says "EMFILE: too many open files" for it.

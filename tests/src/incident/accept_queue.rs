@@ -26,6 +26,13 @@ impl AcceptQueue {
         Self::start(Netns::new(), Self::BACKLOG)
     }
 
+    /// As above; it asks for a queue as long as redis does by default, and `net.core.somaxconn` is [`Self::BACKLOG`].
+    pub fn clamped() -> Self {
+        let netns = Netns::new();
+        netns.sysctl("net.core.somaxconn", &Self::BACKLOG.to_string());
+        Self::start(netns, 511)
+    }
+
     fn start(netns: Netns, backlog: u64) -> Self {
         let backlog = backlog.to_string();
         let arguments = ["--tcp-backlog", &backlog, "--enable-debug-command", "yes"];

@@ -87,6 +87,28 @@ pub fn vanish(host: &Netns) {
     );
 }
 
+/// A client of a redis at the far host with keepalive: probes from 2 s on, one a second, and the end after two without an answer. It says
+/// something every 200 ms, or nothing at all.
+pub fn with_keepalive(veth: &Veth, talks: bool) -> Client {
+    const KEEP: &str = r#"
+import errno, socket
+talks = sys.argv[3] == "true"
+peer = socket.create_connection((sys.argv[2], 6379))
+peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+for name, value in (("TCP_KEEPIDLE", 2), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 2)):
+    peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+count("connected")
+try:
+    while talks:
+        peer.send(b"PING\r\n")
+        time.sleep(0.2)
+    peer.recv(1)
+except OSError as error:
+    count(errno.errorcode[error.errno])
+"#;
+    Client::start(&veth.near, KEEP, &[Veth::FAR, &talks.to_string()])
+}
+
 /// A client of a redis at the far host that says something every 200 ms and reads no answer, with TCP_USER_TIMEOUT.
 pub fn talker(veth: &Veth, user_timeout_ms: u32) -> Client {
     const TALK: &str = r#"

@@ -35,6 +35,11 @@ impl SynQueue {
         }
     }
 
+    /// The clients give up: no SYN is sent again.
+    pub fn stop(&mut self) {
+        self.half_open.clear();
+    }
+
     /// Sends so many SYNs; the kernel sends each again after a second.
     pub fn flood(&mut self, number: usize) {
         let address: SocketAddr = format!("{}:{}", Veth::FAR, Redis::PORT)

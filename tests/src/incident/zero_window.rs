@@ -54,6 +54,13 @@ while True:
             .ss(&["-Htnoi", "state", "established", "dst", Veth::FAR])
     }
 
+    /// Bytes that the sender's process has written and nobody has acknowledged: its Send-Q.
+    pub fn unsent(&self) -> u64 {
+        let near = self.connection();
+        let queue = near.split_whitespace().nth(1).expect("a connection");
+        queue.parse().expect("a number")
+    }
+
     /// Bytes that wait for the receiver to read: its Recv-Q.
     pub fn unread(&self) -> u64 {
         let far = self.veth.far.ss(&["-Htn", "state", "established"]);
