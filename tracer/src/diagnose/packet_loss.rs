@@ -16,7 +16,7 @@ use super::{
 use crate::{
     aggregate::{Aggregate, Flow, FlowKey},
     event::Role,
-    fact::Subject,
+    fact::{Subject, name},
     identity::Pid,
 };
 
@@ -167,12 +167,27 @@ fn finding(aggregate: &Aggregate, netns: u32, ip: IpAddr, lossy: &Lossy) -> Opti
             .evidence
             .push(Evidence::new("srtt_us", us, "event retransmit"));
     }
+    let filter = if are_drops_watched(aggregate) {
+        "No drop of this host's netfilter was seen to explain them."
+    } else {
+        "Look at this host's own netfilter first (counters of `nft list ruleset` or `iptables -L -v -n`): its drops were not watched; Linux tells of them from 5.17 on."
+    };
     finding.remedy = vec![
         format!("Find where they are lost on the way to {ip}: errors and drops of the interfaces (`ip -s link`, `ethtool -S`), a full queue (`tc -s qdisc`), a shaper or policer, the peer's own firewall."),
-        "No drop of this host's netfilter was seen to explain them.".to_owned(),
+        filter.to_owned(),
         "Do not change net.ipv4.tcp_retries2, tcp_sack or buffers: the sender does what it should. Over a long way a congestion control that bears loss (bbr) helps throughput, not the loss.".to_owned(),
     ];
     Some(finding)
+}
+
+/// Whether anybody looked, at any time.
+fn are_drops_watched(aggregate: &Aggregate) -> bool {
+    let known = aggregate.facts.get(&Subject::Machine, name::DROPS_WATCHED);
+    known.is_some_and(|known| {
+        [&known.first, &known.last]
+            .iter()
+            .any(|(_, value)| value.number() == Some(1))
+    })
 }
 
 #[cfg(test)]
@@ -180,10 +195,7 @@ mod tests {
     use tracer_common::record::End;
 
     use super::*;
-    use crate::{
-        diagnose::synthetic::{NETNS, Synthetic, ends, process},
-        fact::name,
-    };
+    use crate::diagnose::synthetic::{NETNS, Synthetic, ends, process};
 
     fn lossy(segs: u64, sent: i64) -> Synthetic {
         let (app, conn) = (
@@ -271,6 +283,20 @@ mod tests {
             trace.ended(80_000, &app, conn, end, Some(errno), None);
             assert_eq!(trace.names(), ["packet-loss"]);
         }
+    }
+
+    #[test]
+    fn drops_that_nobody_watched_are_not_denied() {
+        const DENIED: &str = "No drop of this host's netfilter";
+        let mut trace = lossy(815, 16_000);
+        assert!(!trace.only().advises(&[DENIED]));
+        trace.fact(500, Subject::Machine, name::DROPS_WATCHED, 0);
+        assert!(!trace.only().advises(&[DENIED]), "it could not be");
+        let mut watched = lossy(815, 16_000);
+        for (at, value) in [(500, 1), (9_000, 0)] {
+            watched.fact(at, Subject::Machine, name::DROPS_WATCHED, value);
+        }
+        assert!(watched.only().advises(&[DENIED]));
     }
 
     #[test]
