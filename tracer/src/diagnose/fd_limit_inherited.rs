@@ -32,7 +32,7 @@ impl Rule for FdLimitInherited {
                 finding.sentence += &format!(" It has that limit from {origin}, which started it.");
                 let minfds = aggregate.facts.number(&Subject::Process(pid), name::MINFDS);
                 if let Some(minfds) = minfds {
-                    let source = "supervisord's configuration file";
+                    let source = "supervisord's arguments or configuration file";
                     finding
                         .evidence
                         .push(Evidence::new(name::MINFDS, minfds, source));
@@ -50,11 +50,11 @@ impl Rule for FdLimitInherited {
 }
 
 fn by_supervisord(group: &Exhausted, origin: &Who, minfds: Option<i64>) -> Vec<String> {
-    let (soft, hard) = group.limits;
+    let (_, hard) = group.limits;
     let enough = group.enough();
-    let now = minfds.unwrap_or_else(|| soft.try_into().unwrap_or(i64::MAX));
+    let now = minfds.map_or_else(String::new, |minfds| format!(" (now {minfds})"));
     let mut remedy = vec![format!(
-        "Set `minfds={enough}` (now {now}) in the section [supervisord] of supervisord's configuration and restart supervisord: it raises its own limit to that, and its programs inherit it. Nothing in the program's own section can."
+        "Set `minfds={enough}`{now} in the section [supervisord] of supervisord's configuration and restart supervisord: it raises its own limit to that, and its programs inherit it. Nothing in the program's own section can."
     )];
     if hard < enough {
         let unit = origin
@@ -125,6 +125,18 @@ mod tests {
             finding.remedy
         );
         assert!(finding.advises(&["hard limit is 4096", "LimitNOFILE="]));
+    }
+
+    #[test]
+    fn what_was_not_read_is_not_made_up() {
+        let (app, supervisord) = (process("python3", 3), process("supervisord", 2));
+        let mut trace = Synthetic::default();
+        trace
+            .limits(&app, 200, 4096, Some(&supervisord))
+            .limits(&supervisord, 200, 4096, None);
+        trace.descriptors(10, &app, "socket", EMFILE, 1_000, 200, 200);
+        let remedy = &trace.only().remedy[0];
+        assert!(remedy.starts_with("Set `minfds=65536` in"), "{remedy}");
     }
 
     #[test]
