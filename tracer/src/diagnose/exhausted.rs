@@ -21,6 +21,9 @@ use crate::{
 /// clients wait, stays far below.
 const SPINS: u64 = 10_000;
 
+/// A limit below that is meant: a sandbox takes itself the right to open anything (`RLIMIT_NOFILE` 0 or 1).
+const MEANT: u64 = 16;
+
 /// Processes of one program with one limit that have no descriptor left.
 pub(super) struct Exhausted {
     /// The one with most failures.
@@ -107,7 +110,8 @@ fn full(aggregate: &Aggregate) -> impl Iterator<Item = Exhausted> {
         let is_told = aggregate
             .process(pid)
             .is_some_and(|process| !process.descriptors.is_empty());
-        if count < soft || is_told {
+        let has_ended = number(aggregate, pid, name::ENDED) == Some(1);
+        if count < soft || soft < MEANT || is_told || has_ended {
             return None;
         }
         Some(Exhausted {

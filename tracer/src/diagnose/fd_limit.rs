@@ -141,6 +141,16 @@ mod tests {
         near.limits(&app, 64, 64, None)
             .fact(0, subject, name::OPEN_FDS, 63);
         assert!(near.names().is_empty());
+        trace.fact(9, subject, name::ENDED, 1);
+        assert!(trace.names().is_empty(), "it needs none any more");
+        // Who may have none has asked for it.
+        for limit in [0, 1] {
+            let mut sandbox = Synthetic::default();
+            sandbox
+                .limits(&app, limit, limit, None)
+                .fact(0, subject, name::OPEN_FDS, 5);
+            assert!(sandbox.names().is_empty());
+        }
     }
 
     #[test]
