@@ -87,6 +87,57 @@ fn a_program_that_failed_before() {
     assert!(!left.contains("newest first"), "the screen stayed: {left}");
 }
 
+/// What was full is shown as it is now: with room again, and not at all when it is gone.
+#[test]
+fn what_is_over_is_not_shown() {
+    let netns = Netns::new();
+    let mut client = out_of_descriptors(&netns);
+    let mut server = Traffic::start(&netns);
+    let [listener, port] = server.ok("listen 127.0.0.1:0 1")[..] else {
+        panic!("a listener and its port");
+    };
+    client.ok("free");
+    client.ok(&format!("connect_many 127.0.0.1:{port} 2"));
+    client.ok("storm socket 40");
+    let name = format!("traffic[{}]", client.pid());
+    let queue = format!(":{port} ");
+    let tmux = Tmux::new(120, 30);
+    tmux.run(&watch(&netns));
+    tmux.wait_for("the snapshot", |screen| {
+        lines(screen, "descriptors")
+            .iter()
+            .any(|line| line.contains(&name) && line.contains("24/24"))
+            && lines(screen, "listeners")
+                .iter()
+                .any(|line| line.contains(&queue) && line.contains("2/1"))
+    });
+    client.ok("free");
+    tmux.wait_for("descriptors again", |screen| {
+        !lines(screen, "descriptors").is_empty() && lines(screen, "24/24").is_empty()
+    });
+    server.ok(&format!("accept_many {listener} 2"));
+    tmux.wait_for("an empty queue", |screen| {
+        lines(screen, "listeners")
+            .iter()
+            .any(|line| line.contains("nobody waits"))
+    });
+    client.ok("storm socket 40");
+    tmux.wait_for("no descriptor again", |screen| {
+        !lines(screen, "24/24").is_empty()
+    });
+    client.exit();
+    server.exit();
+    tmux.wait_for("neither", |screen| {
+        lines(screen, "descriptors")
+            .iter()
+            .any(|line| !line.contains(&name))
+            && lines(screen, "listeners")
+                .iter()
+                .any(|line| line.contains("none"))
+    });
+    tmux.keys(&["q"]);
+}
+
 /// Packets are dropped since before anybody looks; keys are pressed and the screen is read.
 #[test]
 fn packets_that_were_dropped_before() {

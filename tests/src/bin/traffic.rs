@@ -136,6 +136,11 @@ impl Sockets {
                 self.streams.clear();
                 Ok(vec![])
             }
+            // free: what storms took
+            "free" => {
+                self.others.clear();
+                Ok(vec![])
+            }
             "close_listener" => {
                 self.listeners[number(1)] = None;
                 Ok(vec![])

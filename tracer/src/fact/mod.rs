@@ -7,7 +7,7 @@ pub mod name;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     net::SocketAddr,
     ops::RangeInclusive,
@@ -15,7 +15,13 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use crate::{event::Ends, identity::Pid, time::Time};
+use tracer_common::tcp::state;
+
+use crate::{
+    event::{Ends, State},
+    identity::Pid,
+    time::Time,
+};
 
 /// The fact of which local ports a namespace hands out by itself: `32768 60999`.
 pub const PORT_RANGE: &str = "net.ipv4.ip_local_port_range";
@@ -110,9 +116,14 @@ impl Serialize for Value {
     }
 }
 
+/// Connections that have ended, and listeners, that are remembered; of more the oldest are forgotten.
+const CLOSED: usize = 1_024;
+
 /// The facts of a trace: each one's first and latest value.
 #[derive(Debug, Default)]
 pub struct Facts {
+    /// Those that are closed, the oldest first. One that was opened again may be among them.
+    closed: VecDeque<Subject>,
     known: HashMap<Subject, BTreeMap<Cow<'static, str>, Known>>,
 }
 
@@ -149,6 +160,21 @@ impl Facts {
                 of.insert(fact.name.clone(), known);
             }
         }
+        if fact.name == name::STATE && self.is_closed(&fact.subject) {
+            self.closed.push_back(fact.subject);
+            if self.closed.len() > CLOSED
+                && let Some(oldest) = self.closed.pop_front()
+                && self.is_closed(&oldest)
+            {
+                self.forget(&oldest);
+            }
+        }
+    }
+
+    /// Whether it is a connection that has ended, or nobody listens there any more.
+    #[must_use]
+    pub fn is_closed(&self, subject: &Subject) -> bool {
+        self.text(subject, name::STATE) == Some(State(state::CLOSE).name())
     }
 
     /// Forgets all that is known of a subject.
@@ -204,5 +230,42 @@ impl Facts {
             .into_iter()
             .flatten()
             .map(|(name, known)| (name.as_ref(), known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_those_that_ended_the_oldest_are_forgotten() {
+        let subject = |port| Subject::Connection {
+            netns: 1,
+            ends: Ends {
+                local: ([10, 0, 0, 1], port).into(),
+                remote: Some(([10, 0, 0, 2], 80).into()),
+            },
+        };
+        let mut facts = Facts::default();
+        let mut state = |port, state: &str| {
+            facts.add(&Fact {
+                ts: Time(1),
+                subject: subject(port),
+                name: name::STATE.into(),
+                value: Value::Text(state.to_owned()),
+            });
+        };
+        state(1, "ESTABLISHED");
+        // One that ended and is there again.
+        state(2, "CLOSE");
+        state(2, "ESTABLISHED");
+        for port in 3..5_000 {
+            state(port, "ESTABLISHED");
+            state(port, "CLOSE");
+        }
+        assert_eq!(facts.subjects().count(), CLOSED + 2);
+        assert!(!facts.is_closed(&subject(1)) && !facts.is_closed(&subject(2)));
+        assert_eq!(facts.text(&subject(3), name::STATE), None);
+        assert!(facts.is_closed(&subject(4_999)));
     }
 }

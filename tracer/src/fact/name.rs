@@ -52,6 +52,8 @@ names! {
         INOTIFY_MAX = "fs.inotify.max_user_instances",
         /// inode number of the user namespace that tcptrace runs in
         OWN_USER_NAMESPACE = "user_namespace",
+        /// 1 while the kernel's reasons for dropped packets are watched, 0 when they are not or can't be; none where nothing was lost
+        DROPS_WATCHED = "drops_watched",
     }
     Namespace {
         /// sysctls of TCP in the namespace, by their names
@@ -68,6 +70,10 @@ names! {
         IP = "Ip.*",
         /// packets of TCP that the kernel dropped while loss was looked into: `drop.REASON SOURCE DESTINATION`; of namespace 0 those on their way out
         DROP = "drop.*",
+        /// 1 when its sockets could not be listed, else 0; none where they always could
+        SOCKETS_UNREAD = "sockets_unread",
+        /// 1 when nothing of it was found any more, else 0; none where it was always there
+        NAMESPACE_ENDED = "ended",
     }
     Process {
         /// its name
@@ -96,10 +102,14 @@ names! {
         INOTIFY_OF_USER = "inotify_instances_of_user",
         /// inode number of its user namespace
         USER_NAMESPACE = "user_namespace",
-        /// `minfds` in the configuration file of a supervisord
+        /// `minfds` of a supervisord, from its arguments or its configuration file
         MINFDS = "minfds",
+        /// 1 when it was found to have ended
+        ENDED = "ended",
     }
     Listener {
+        /// `LISTEN`, and `CLOSE` when nobody listens there any more
+        LISTENER_STATE = "state",
         /// connections that wait to be accepted
         BACKLOG = "backlog",
         /// how many may wait
@@ -108,7 +118,7 @@ names! {
         BACKLOG_FULL = "backlog_full",
         /// half-open requests, which wait for the third part of a handshake, when it turned some away
         SYN_RECV = "syn_recv",
-        /// process that holds it
+        /// process that holds it; of several the one whose queue is fullest
         LISTENER_PID = "pid",
         /// when that process started, ns since 1970
         LISTENER_PID_START = "pid_start",

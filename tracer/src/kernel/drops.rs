@@ -66,11 +66,13 @@ fn program(ebpf: &mut Ebpf) -> Option<&mut BtfTracePoint> {
 }
 
 impl Session {
-    /// Has the program run, or not any more.
-    pub(super) fn watch_drops(&mut self, is_wanted: bool) {
-        let Some(drops) = &mut self.drops else { return };
+    /// Has the program run, or not any more; returns whether it runs.
+    pub(super) fn watch_drops(&mut self, is_wanted: bool) -> bool {
+        let Some(drops) = &mut self.drops else {
+            return false;
+        };
         let Some(program) = program(&mut self.ebpf) else {
-            return;
+            return false;
         };
         match (drops.link.take(), is_wanted) {
             (None, true) => match program.attach() {
@@ -84,6 +86,7 @@ impl Session {
             }
             (link, _) => drops.link = link,
         }
+        drops.link.is_some()
     }
 
     /// What was dropped while it ran.

@@ -61,6 +61,12 @@ impl Filters {
         set
     }
 
+    /// Whether only some owners' sockets are wanted.
+    #[must_use]
+    pub fn is_of_owners(&self) -> bool {
+        self.bits() & (filter::PID | filter::COMM | filter::CGROUP) != 0
+    }
+
     /// Whether whole namespaces are watched, so that their counters can be compared.
     #[must_use]
     pub fn is_whole_namespaces(&self) -> bool {

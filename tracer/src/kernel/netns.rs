@@ -32,7 +32,7 @@ pub(super) struct Place {
     /// A file that stands for it.
     file: PathBuf,
     /// `/proc` of a thread that lives in it; `None` for one that has a name only.
-    pub(super) task: Option<PathBuf>,
+    task: Option<PathBuf>,
 }
 
 impl Place {
@@ -41,9 +41,14 @@ impl Place {
         self.inode
     }
 
-    /// `/proc` of a thread that lives in it; `None` for one that has a name only.
+    /// Whether its file still stands for it: a thread may have ended, or gone elsewhere, and a name may have been given to another.
+    pub(super) fn is_there(&self) -> bool {
+        inode(&self.file).is_ok_and(|inode| inode == self.inode)
+    }
+
+    /// `/proc` of a thread that lives in it; `None` for one that has a name only, and where that thread is in it no more.
     pub(super) fn task(&self) -> Option<&Path> {
-        self.task.as_deref()
+        self.task.as_deref().filter(|_| self.is_there())
     }
 
     /// Does `work` inside, on a thread that enters it. `None` where it can't be entered, which takes
@@ -55,7 +60,12 @@ impl Place {
         }
         thread::scope(|scope| {
             let worker = scope.spawn(|| {
-                setns(File::open(&self.file).ok()?, CloneFlags::CLONE_NEWNET).ok()?;
+                let file = File::open(&self.file).ok()?;
+                // As in `is_there`, and it stays so while the file is open.
+                if file.metadata().ok()?.ino() as u32 != self.inode {
+                    return None;
+                }
+                setns(file, CloneFlags::CLONE_NEWNET).ok()?;
                 work()
             });
             worker.join().ok().flatten()
@@ -103,4 +113,25 @@ pub(super) fn each<T>(mut look: impl FnMut(&Place) -> Option<T>) -> BTreeMap<u32
         }
     }
     seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_stands_for_another_namespace_is_not_looked_into() {
+        let file = PathBuf::from("/proc/self/ns/net");
+        let own = inode(&file).unwrap();
+        let place = |inode| Place {
+            inode,
+            file: file.clone(),
+            task: Some("/proc/thread-self".into()),
+        };
+        assert!(place(own).is_there() && place(own).task().is_some());
+        assert_eq!(place(own).inside(|| Some(1)), Some(1));
+        let another = place(own + 1);
+        assert!(!another.is_there() && another.task().is_none());
+        assert_eq!(another.inside(|| Some(1)), None);
+    }
 }

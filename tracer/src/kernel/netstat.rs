@@ -8,7 +8,7 @@ use super::netns;
 #[must_use]
 pub fn overflows() -> BTreeMap<u32, u64> {
     netns::each(|place| {
-        let text = match &place.task {
+        let text = match place.task() {
             Some(root) => fs::read_to_string(root.join("net/netstat")).ok(),
             None => place.inside(|| fs::read_to_string("/proc/thread-self/net/netstat").ok()),
         };

@@ -38,7 +38,7 @@ impl Collector {
     ) -> io::Result<()> {
         self.tell.at_now();
         self.processes.tell(&mut self.tell, pid);
-        self.processes.tell_parents(&mut self.tell, pid);
+        self.processes.tell_parents(&mut self.tell, pid, None);
         let mut now = Told::new();
         for (netns, place) in &self.places {
             if owned.is_empty() || now.len() >= MOST {
@@ -60,7 +60,7 @@ impl Collector {
         }
         for (netns, ends) in self.looked_at.difference(&now) {
             let (netns, ends) = (*netns, *ends);
-            self.tell.connection_ended(netns, ends);
+            self.tell.closed(Subject::Connection { netns, ends });
         }
         self.looked_at = now;
         self.tell.flush(sink)

@@ -3,13 +3,17 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
 };
 
-use procfs::process::{LimitValue, Process};
+use procfs::process::Process;
 
-use super::tell::Tell;
+use super::{
+    descriptors::{self, socket_inode},
+    pace::Pace,
+    supervisor,
+    tell::Tell,
+    turns::Turns,
+};
 use crate::{
     fact::{Subject, name},
     identity::{Pid, cgroup},
@@ -24,14 +28,23 @@ const FEW: u64 = 16;
 const REMEMBERED: usize = 65_536;
 /// Ancestors that are told.
 const ANCESTORS: usize = 16;
+/// Processes of which a tick tells again how many descriptors they have.
+const AGAIN: usize = 64;
+/// Below a share of one in so many descriptors the exact number is of no use to anybody.
+const ROOMY: i64 = 4;
 
 /// Processes as `/proc` tells them.
 pub(super) struct Processes {
     epoch: Epoch,
+    filters: Filters,
+    /// Those that were told and have not ended.
+    told: Turns<Pid>,
     /// Of which the parents were told.
     told_parents: HashSet<Pid>,
     /// Who holds sockets, by inode, as of the last walk; `None` for those that nobody holds.
     holders: HashMap<u64, Option<Pid>>,
+    /// Looks at all descriptors of a process, or of all.
+    pace: Pace,
 }
 
 /// What a walk over `/proc` found.
@@ -43,11 +56,14 @@ pub(super) struct Walk {
 }
 
 impl Processes {
-    pub(super) fn new(epoch: Epoch) -> Self {
+    pub(super) fn new(epoch: Epoch, filters: Filters) -> Self {
         Self {
             epoch,
+            filters,
+            told: Turns::default(),
             told_parents: HashSet::new(),
             holders: HashMap::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -63,8 +79,8 @@ impl Processes {
         (self.name(&process) == Some(pid)).then_some(process)
     }
 
-    /// Walks all processes once.
-    pub(super) fn walk(&self, wanted: &HashSet<u64>, filters: &Filters) -> Walk {
+    /// Walks all processes that the filters of owners let in, once: a recorded command's trace tells of nobody else.
+    pub(super) fn walk(&self, wanted: &HashSet<u64>) -> Walk {
         let own = std::process::id().cast_signed();
         let mut holders = HashMap::new();
         let mut fullest = Vec::new();
@@ -73,18 +89,16 @@ impl Processes {
             .flatten()
             .flatten()
         {
-            // A recorded command's trace tells of nobody else.
-            let is_outside = |wanted| !is_in_cgroup(&process, wanted);
-            if process.pid() == own || filters.cgroup.is_some_and(is_outside) {
+            if process.pid() == own || !is_meant(&self.filters, &process) {
                 continue;
             }
             let Some(pid) = self.name(&process) else {
                 continue;
             };
             let open = if wanted.is_empty() {
-                count_descriptors(&process)
+                descriptors::count(&process)
             } else {
-                let links = descriptors(&process);
+                let links = descriptors::links(&process);
                 for inode in links.iter().filter_map(|link| socket_inode(link)) {
                     if wanted.contains(&inode) {
                         let holder = holders.entry(inode).or_insert(pid);
@@ -96,8 +110,8 @@ impl Processes {
                 links.len() as u64
             };
             if open >= FEW
-                && lets_in(filters, &process)
-                && let Some((soft, _)) = limits(&process)
+                && is_inside(&self.filters, &process)
+                && let Some((soft, _)) = descriptors::limits(&process)
                 && soft > 0
             {
                 fullest.push((open as f64 / soft as f64, pid));
@@ -114,8 +128,9 @@ impl Processes {
         }
     }
 
-    /// Who holds sockets, by inode. Processes are walked only when a socket is new, or its holder has gone.
-    pub(super) fn holders(&mut self, sockets: &[(u32, Socket)]) -> HashMap<u64, Pid> {
+    /// Who holds sockets, by inode. Processes are walked only when a socket is new, or its holder has gone. Where only some owners'
+    /// sockets are asked for, all others are left out.
+    pub(super) fn holders(&mut self, sockets: &mut Vec<(u32, Socket)>) -> HashMap<u64, Pid> {
         let inodes = sockets.iter().map(|(_, socket)| socket.inode);
         let wanted: HashSet<u64> = inodes.filter(|inode| *inode != 0).collect();
         let is_known = |inode: &u64| match self.holders.get(inode) {
@@ -124,7 +139,7 @@ impl Processes {
             None => false,
         };
         if !wanted.iter().all(is_known) {
-            let found = self.walk(&wanted, &Filters::default()).holders;
+            let found = self.walk(&wanted).holders;
             if self.holders.len() > REMEMBERED {
                 self.holders.clear();
             }
@@ -132,38 +147,77 @@ impl Processes {
                 self.holders.insert(*inode, found.get(inode).copied());
             }
         }
-        wanted
+        let holders: HashMap<u64, Pid> = wanted
             .into_iter()
             .filter_map(|inode| Some((inode, (*self.holders.get(&inode)?)?)))
-            .collect()
+            .collect();
+        if self.filters.is_of_owners() {
+            sockets.retain(|(_, socket)| holders.contains_key(&socket.inode));
+        }
+        holders
     }
 
     /// Tells who a process is, its limits, and how many descriptors it has open.
-    pub(super) fn tell(&self, tell: &mut Tell, pid: Pid) -> Option<Process> {
+    pub(super) fn tell(&mut self, tell: &mut Tell, pid: Pid) -> Option<Process> {
         let process = self.open(pid)?;
+        self.told.insert(pid);
         let subject = Subject::Process(pid);
-        if let Some((soft, hard)) = limits(&process) {
-            tell.number(subject, name::LIMIT_SOFT, soft);
-            tell.number(subject, name::LIMIT_HARD, hard);
-        }
-        tell.number(subject, name::OPEN_FDS, count_descriptors(&process));
-        if let Ok(status) = process.status() {
-            tell.text(subject, name::COMM, status.name);
-            tell.number(subject, name::UID, status.euid);
-        }
-        if let Ok(cmdline) = process.cmdline() {
-            tell.text(subject, name::CMDLINE, cmdline.join(" "));
-        }
-        if let Ok(text) = fs::read_to_string(format!("/proc/{}/cgroup", pid.pid))
-            && let Some(unit) = cgroup::Place::of(&cgroup::path_of(&text)).unit
-        {
-            tell.text(subject, name::UNIT, unit);
+        tell_limits(tell, subject, &process);
+        tell.number(subject, name::OPEN_FDS, descriptors::count(&process));
+        let comm = process.stat().ok()?.comm;
+        // Who it is changes where it becomes another program.
+        if !tell.is_text(&subject, name::COMM, &comm) {
+            tell.text(subject, name::COMM, comm);
+            if let Ok(status) = process.status() {
+                tell.number(subject, name::UID, status.euid);
+            }
+            if let Ok(cmdline) = process.cmdline() {
+                tell.text(subject, name::CMDLINE, cmdline.join(" "));
+            }
+            if let Ok(text) = fs::read_to_string(format!("/proc/{}/cgroup", pid.pid))
+                && let Some(unit) = cgroup::Place::of(&cgroup::path_of(&text)).unit
+            {
+                tell.text(subject, name::UNIT, unit);
+            }
         }
         Some(process)
     }
 
-    /// Tells its ancestors and their limits: a limit is inherited.
-    pub(super) fn tell_parents(&mut self, tell: &mut Tell, pid: Pid) {
+    /// Tells how some of those that were told stand now, and which have ended.
+    pub(super) fn tell_again(&mut self, tell: &mut Tell) {
+        self.pace.tick();
+        for pid in self.told.next(AGAIN) {
+            self.tell_one_again(tell, pid, ROOMY);
+        }
+    }
+
+    /// As above, of all, as it is at the end.
+    pub(super) fn tell_last(&mut self, tell: &mut Tell) {
+        for pid in self.told.next(usize::MAX) {
+            self.tell_one_again(tell, pid, i64::MAX);
+        }
+    }
+
+    fn tell_one_again(&mut self, tell: &mut Tell, pid: Pid, roomy: i64) {
+        let subject = Subject::Process(pid);
+        let Some(process) = self.open(pid) else {
+            self.told.remove(&pid);
+            tell.number(subject, name::ENDED, 1);
+            tell.forget(&subject);
+            return;
+        };
+        let before = tell.told(&subject, name::OPEN_FDS);
+        let open = i64::try_from(descriptors::count(&process)).unwrap_or(i64::MAX);
+        let soft = tell.told(&subject, name::LIMIT_SOFT).unwrap_or(0);
+        let is_roomy = |open: i64| open.saturating_mul(roomy) < soft;
+        if !before.is_some_and(is_roomy) || !is_roomy(open) {
+            tell_limits(tell, subject, &process);
+            tell.number(subject, name::OPEN_FDS, open);
+        }
+    }
+
+    /// Tells its ancestors and their limits: a limit is inherited. `parent` is that of a process that may have ended by now.
+    pub(super) fn tell_parents(&mut self, tell: &mut Tell, pid: Pid, parent: Option<u32>) {
         let mut child = pid;
         for _ in 0..ANCESTORS {
             if self.told_parents.len() > REMEMBERED {
@@ -172,14 +226,15 @@ impl Processes {
             if !self.told_parents.insert(child) {
                 return;
             }
-            let Some(parent) = self.parent(child) else {
+            let known = parent.filter(|_| child == pid);
+            let Some(parent) = self.parent(child, known) else {
                 return;
             };
             let subject = Subject::Process(child);
             tell.number(subject, name::PARENT, parent.pid);
             tell.number(subject, name::PARENT_START, parent.start.0);
             if let Some(process) = self.tell(tell, parent)
-                && let Some(minfds) = minfds(&process)
+                && let Some(minfds) = supervisor::minfds(&process)
             {
                 tell.number(Subject::Process(parent), name::MINFDS, minfds);
             }
@@ -187,9 +242,21 @@ impl Processes {
         }
     }
 
-    fn parent(&self, pid: Pid) -> Option<Pid> {
-        let ppid = self.open(pid)?.stat().ok()?.ppid;
-        self.name(&Process::new(ppid).ok()?)
+    /// Whether its ancestors were told.
+    pub(super) fn knows_parents(&self, pid: Pid) -> bool {
+        self.told_parents.contains(&pid)
+    }
+
+    fn parent(&self, pid: Pid, known: Option<u32>) -> Option<Pid> {
+        let now = self.open(pid).and_then(|process| process.stat().ok());
+        let ppid = match (now, known) {
+            (Some(stat), _) => stat.ppid,
+            (None, Some(known)) => known.cast_signed(),
+            (None, None) => return None,
+        };
+        let parent = self.name(&Process::new(ppid).ok()?)?;
+        // A pid that was used again is that of a later process.
+        (parent.start <= pid.start).then_some(parent)
     }
 
     /// Tells all of a process that has run out of descriptors.
@@ -198,134 +265,55 @@ impl Processes {
             return;
         };
         let subject = Subject::Process(pid);
-        let links = descriptors(&process);
+        let Some(links) = self.pace.spend(|| descriptors::links(&process)) else {
+            return;
+        };
         let sockets = links.iter().filter(|link| socket_inode(link).is_some());
         tell.number(subject, name::FDS_SOCKET, sockets.count());
-        let inotify = count_inotify(&links);
+        let inotify = descriptors::count_inotify(&links);
         tell.number(subject, name::FDS_INOTIFY, inotify);
         if let Ok(uid) = process.uid()
             && inotify_is_full(&process, links.len() as u64)
+            && let Some(of_user) = self.pace.spend(|| descriptors::inotify_of(uid))
         {
-            tell.number(subject, name::INOTIFY_OF_USER, inotify_of(uid));
+            tell.number(subject, name::INOTIFY_OF_USER, of_user);
             let user = netns::inode(format!("/proc/{}/ns/user", pid.pid).as_ref()).ok();
             tell.maybe(subject, name::USER_NAMESPACE, user);
         }
-        self.tell_parents(tell, pid);
     }
 }
 
 /// Whether the failures can't come from the process's limit, so that the user's inotify instances are
 /// worth a walk.
 fn inotify_is_full(process: &Process, open: u64) -> bool {
-    limits(process).is_some_and(|(soft, _)| open < soft)
+    descriptors::limits(process).is_some_and(|(soft, _)| open < soft)
 }
 
-/// Inotify instances of all processes of a user.
-fn inotify_of(uid: u32) -> usize {
-    procfs::process::all_processes()
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|process| process.uid().is_ok_and(|of| of == uid))
-        .map(|process| count_inotify(&descriptors(&process)))
-        .sum()
-}
-
-fn count_inotify(links: &[String]) -> usize {
-    links
-        .iter()
-        .filter(|link| link.ends_with("anon_inode:inotify"))
-        .count()
-}
-
-/// RLIMIT_NOFILE, soft and hard.
-fn limits(process: &Process) -> Option<(u64, u64)> {
-    let number = |value| match value {
-        LimitValue::Value(number) => number,
-        LimitValue::Unlimited => u64::MAX,
-    };
-    let limit = process.limits().ok()?.max_open_files;
-    Some((number(limit.soft_limit), number(limit.hard_limit)))
-}
-
-/// How many descriptors a process has open: the size of its folder from 6.2 on
-/// (`fs/proc/fd.c: proc_fd_getattr`), else they are counted.
-fn count_descriptors(process: &Process) -> u64 {
-    let folder = format!("/proc/{}/fd", process.pid());
-    match fs::metadata(&folder) {
-        Ok(folder) if folder.size() > 0 => folder.size(),
-        _ => fs::read_dir(folder).map_or(0, |entries| entries.count() as u64),
+fn tell_limits(tell: &mut Tell, subject: Subject, process: &Process) {
+    if let Some((soft, hard)) = descriptors::limits(process) {
+        tell.number(subject, name::LIMIT_SOFT, soft);
+        tell.number(subject, name::LIMIT_HARD, hard);
     }
 }
 
-/// What its descriptors stand for.
-fn descriptors(process: &Process) -> Vec<String> {
-    let entries = fs::read_dir(format!("/proc/{}/fd", process.pid()));
-    entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| {
-            fs::read_link(entry.path())
-                .map_or_else(|_| String::new(), |to| to.to_string_lossy().into_owned())
-        })
-        .collect()
+/// Whether the filters of owners let it in.
+fn is_meant(filters: &Filters, process: &Process) -> bool {
+    let is_named = || {
+        let stat = process.stat();
+        stat.is_ok_and(|stat| filters.comms.contains(&stat.comm))
+    };
+    (filters.pids.is_empty() || filters.pids.contains(&process.pid().cast_unsigned()))
+        && (filters.comms.is_empty() || is_named())
+        && filters
+            .cgroup
+            .is_none_or(|wanted| is_in_cgroup(process, wanted))
 }
 
-fn socket_inode(link: &str) -> Option<u64> {
-    link.strip_prefix("socket:[")?
-        .strip_suffix(']')?
-        .parse()
-        .ok()
-}
-
-fn lets_in(filters: &Filters, process: &Process) -> bool {
-    let is_named = filters.comms.is_empty()
-        || process
-            .stat()
-            .is_ok_and(|stat| filters.comms.contains(&stat.comm));
-    let is_inside = filters.netns.is_empty()
+/// Whether it is in a network namespace that is asked for.
+fn is_inside(filters: &Filters, process: &Process) -> bool {
+    filters.netns.is_empty()
         || netns::inode(format!("/proc/{}/ns/net", process.pid()).as_ref())
-            .is_ok_and(|inode| filters.netns.contains(&inode));
-    let is_meant = filters.pids.is_empty() || filters.pids.contains(&process.pid().cast_unsigned());
-    is_named && is_inside && is_meant
-}
-
-/// `minfds` as a supervisord's configuration file has it.
-fn minfds(process: &Process) -> Option<i64> {
-    let arguments = process.cmdline().ok()?;
-    let mut arguments = arguments.iter();
-    arguments.find(|argument| argument.ends_with("supervisord"))?;
-    let rest: Vec<&str> = arguments.map(String::as_str).collect();
-    let given = rest
-        .iter()
-        .enumerate()
-        .find_map(|(at, argument)| match *argument {
-            "-c" | "--configuration" => rest.get(at + 1).copied(),
-            _ => argument
-                .strip_prefix("--configuration=")
-                .or_else(|| argument.strip_prefix("-c").filter(|path| !path.is_empty())),
-        });
-    let path = given.unwrap_or("/etc/supervisor/supervisord.conf");
-    let root = format!("/proc/{}/root", process.pid());
-    let folder = process.cwd().unwrap_or_default();
-    let path = folder.join(path);
-    let inside = Path::new(&root).join(path.strip_prefix("/").unwrap_or(&path));
-    in_section(&fs::read_to_string(inside).ok()?)
-}
-
-/// `minfds` in the section `[supervisord]`.
-fn in_section(text: &str) -> Option<i64> {
-    text.lines()
-        .map(str::trim)
-        .skip_while(|line| *line != "[supervisord]")
-        .skip(1)
-        .take_while(|line| !line.starts_with('['))
-        .find_map(|line| {
-            let (name, value) = line.split_once(['=', ':'])?;
-            let value = value.split(';').next()?;
-            (name.trim() == "minfds").then(|| value.trim().parse().ok())?
-        })
+            .is_ok_and(|inode| filters.netns.contains(&inode))
 }
 
 #[cfg(test)]
@@ -335,19 +323,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_limits_and_descriptors() {
-        let myself = Process::myself().unwrap();
-        let (soft, hard) = limits(&myself).unwrap();
-        assert!(soft > 2 && soft <= hard);
-        let _held = fs::File::open("/dev/null").unwrap();
-        assert!(descriptors(&myself).iter().any(|link| link == "/dev/null"));
-        assert!(count_descriptors(&myself) >= 3);
-    }
-
-    #[test]
     fn an_event_and_proc_name_the_same_process() {
         let epoch = Epoch { boot: 1_000 };
-        let processes = Processes::new(epoch);
+        let processes = Processes::new(epoch, Filters::default());
         let myself = Process::myself().unwrap();
         let stat = myself.stat().unwrap();
         let key = |start| ProcessKey {
@@ -369,9 +347,25 @@ mod tests {
     }
 
     #[test]
-    fn minfds_is_that_of_supervisord() {
-        let text = "[unix_http_server]\nminfds=1\n[supervisord]\nnodaemon=true\nminfds = 64 ; few\n[program:x]\nminfds=9\n";
-        assert_eq!(in_section(text), Some(64));
-        assert_eq!(in_section("[supervisord]\n[program:x]\nminfds=9\n"), None);
+    fn a_process_that_is_gone_has_its_parents_and_is_told_to_have_ended() {
+        let epoch = Epoch { boot: 1_000 };
+        let mut processes = Processes::new(epoch, Filters::default());
+        let mut tell = Tell::new(epoch);
+        let mut facts = crate::aggregate::Aggregate::default();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let process = Process::new(child.id().cast_signed()).unwrap();
+        let pid = processes.name(&process).unwrap();
+        processes.tell(&mut tell, pid).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        processes.tell_parents(&mut tell, pid, Some(std::process::id()));
+        processes.tell_again(&mut tell);
+        tell.flush(&mut facts).unwrap();
+        let number = |name| facts.facts.number(&Subject::Process(pid), name);
+        assert_eq!(number(name::PARENT), Some(std::process::id().into()));
+        assert_eq!(number(name::ENDED), Some(1));
     }
 }

@@ -1,6 +1,10 @@
 //! Listeners and connections.
 
-use std::{collections::HashMap, fs};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    fs,
+};
 
 use ipnet::IpNet;
 use netlink_packet_sock_diag::inet::{StateFlags, Timer};
@@ -26,19 +30,29 @@ const FULL: u32 = 64 << 10;
 const IDLE_MS: u32 = 2_000;
 
 /// The sockets of a namespace that say something by themselves: listeners; connections in back-off, with
-/// a closed window, with much that was not read, or idle and unguarded.
-pub(super) fn snapshot(place: &Place, filters: &Filters) -> Vec<(u32, Socket)> {
-    let states = StateFlags::all() - StateFlags::TIME_WAIT - StateFlags::CLOSE;
-    sockets(place, filters, &states)
-}
-
-/// The listeners of a namespace, one of which turns connections away, and how many half-open requests wait
-/// at each port.
-pub(super) fn listeners(
+/// a closed window, with much that was not read, or idle and unguarded; and those that are known already.
+pub(super) fn snapshot(
+    tell: &mut Tell,
     place: &Place,
     filters: &Filters,
-) -> (Vec<(u32, Socket)>, HashMap<u16, u64>) {
-    let half_open = place.inside(|| {
+    known: &HashSet<Ends>,
+) -> Option<Vec<(u32, Socket)>> {
+    let states = StateFlags::all() - StateFlags::TIME_WAIT - StateFlags::CLOSE;
+    sockets(tell, place, filters, &states, known)
+}
+
+/// The listeners of a namespace.
+pub(super) fn listeners(
+    tell: &mut Tell,
+    place: &Place,
+    filters: &Filters,
+) -> Option<Vec<(u32, Socket)>> {
+    sockets(tell, place, filters, &StateFlags::LISTEN, &HashSet::new())
+}
+
+/// How many half-open requests wait at each port.
+pub(super) fn half_open(place: &Place) -> HashMap<u16, u64> {
+    let counted = place.inside(|| {
         let mut by_port = HashMap::new();
         inet_diag::list(&StateFlags::SYN_RECV, |socket| {
             *by_port.entry(socket.ends.local.port()).or_default() += 1;
@@ -46,8 +60,7 @@ pub(super) fn listeners(
         .ok()?;
         Some(by_port)
     });
-    let listeners = sockets(place, filters, &StateFlags::LISTEN);
-    (listeners, half_open.unwrap_or_default())
+    counted.unwrap_or_default()
 }
 
 /// Tells how many half-open requests listeners have.
@@ -67,28 +80,66 @@ pub(super) fn tell_half_open(
     }
 }
 
-fn sockets(place: &Place, filters: &Filters, states: &StateFlags) -> Vec<(u32, Socket)> {
+/// `None` where they can't be listed, which is told. Of whatever owner: who holds them is not known here.
+fn sockets(
+    tell: &mut Tell,
+    place: &Place,
+    filters: &Filters,
+    states: &StateFlags,
+    known: &HashSet<Ends>,
+) -> Option<Vec<(u32, Socket)>> {
     let netns = place.inode();
     let found = place.inside(|| {
         let mut found = Vec::new();
         inet_diag::list(states, |socket| {
-            if is_telling(&socket) && lets_in(filters, &socket) {
+            if (is_telling(&socket) && lets_in(filters, &socket)) || known.contains(&socket.ends) {
                 found.push((netns, socket));
             }
         })
         .ok()?;
         Some(found)
     });
-    let mut found = found.unwrap_or_default();
-    // The worst first, should there be too many.
-    found.sort_by_key(|(_, socket)| std::cmp::Reverse(rank(socket)));
-    found.truncate(MOST);
+    if found.is_none() && !place.is_there() {
+        return None;
+    }
+    let subject = Subject::Namespace(netns);
+    if found.is_none() || tell.told(&subject, name::SOCKETS_UNREAD).is_some() {
+        let is_unread = i64::from(found.is_none());
+        tell.number(subject, name::SOCKETS_UNREAD, is_unread);
+    }
     found
 }
 
-fn rank(socket: &Socket) -> (bool, u8, u32) {
+/// Leaves the worst of them, the worst first, should there be too many; returns whether all are left.
+pub(super) fn worst(sockets: &mut Vec<(u32, Socket)>) -> bool {
+    sockets.sort_by_key(|(_, socket)| Reverse(rank(socket)));
+    let are_all = sockets.len() <= MOST;
+    sockets.truncate(MOST);
+    are_all
+}
+
+/// As above, of several namespaces one after the other.
+pub(super) fn worst_of_each(mut sockets: Vec<(u32, Socket)>) -> Vec<(u32, Socket)> {
+    sockets.sort_by_key(|(netns, socket)| (*netns, Reverse(rank(socket))));
+    let mut left: HashMap<u32, usize> = HashMap::new();
+    sockets.retain(|(netns, _)| {
+        let count = left.entry(*netns).or_default();
+        *count += 1;
+        *count <= MOST
+    });
+    sockets
+}
+
+fn rank(socket: &Socket) -> (bool, bool, u8, u32) {
     let backoff = socket.info.map_or(0, |info| info.backoff);
-    (socket.state == state::LISTEN, backoff, socket.recv_queue)
+    let is_listener = socket.state == state::LISTEN;
+    let is_full = is_listener && is_full(socket);
+    (is_listener, is_full, backoff, socket.recv_queue)
+}
+
+/// `include/net/sock.h: sk_acceptq_is_full`
+const fn is_full(listener: &Socket) -> bool {
+    listener.recv_queue > listener.send_queue
 }
 
 fn lets_in(filters: &Filters, socket: &Socket) -> bool {
@@ -138,26 +189,56 @@ fn is_unguarded(socket: &Socket) -> bool {
         })
 }
 
-/// Tells sockets and who holds them.
+/// Tells sockets, which come the worst first, and who holds them. Of several that listen in one place the fullest is told.
 pub(super) fn tell_all(tell: &mut Tell, sockets: &[(u32, Socket)], holders: &HashMap<u64, Pid>) {
     for (netns, socket) in sockets {
-        let holder = holders.get(&socket.inode).copied();
-        if socket.state == state::LISTEN {
-            let subject = Subject::Listener {
-                netns: *netns,
-                local: socket.ends.local,
-            };
-            tell.number(subject, name::BACKLOG, socket.recv_queue);
-            tell.number(subject, name::BACKLOG_MAX, socket.send_queue);
-            // `include/net/sock.h: sk_acceptq_is_full`
-            if socket.recv_queue > socket.send_queue {
-                tell.number(subject, name::BACKLOG_FULL, socket.recv_queue);
-            }
-            tell_holder(tell, subject, holder);
-        } else {
+        if socket.state != state::LISTEN {
+            let holder = holders.get(&socket.inode).copied();
             tell_connection(tell, *netns, socket, holder);
         }
     }
+    for (subject, socket) in fullest(sockets) {
+        tell_queue(tell, subject, socket);
+        if is_full(socket) {
+            tell.number(subject, name::BACKLOG_FULL, socket.recv_queue);
+        }
+        tell_holder(tell, subject, holders.get(&socket.inode).copied());
+    }
+}
+
+/// Tells the queues of all listeners of a namespace as they are now. `are_all` when there are no others: who listens no more is told, too.
+pub(super) fn tell_queues(tell: &mut Tell, netns: u32, sockets: &[(u32, Socket)], are_all: bool) {
+    let listening = fullest(sockets);
+    for (subject, socket) in &listening {
+        tell_queue(tell, *subject, socket);
+    }
+    if are_all {
+        let listening: HashSet<Subject> = listening.into_iter().map(|(it, _)| it).collect();
+        tell.closed_but(
+            &listening,
+            |subject| matches!(subject, Subject::Listener { netns: of, .. } if *of == netns),
+        );
+    }
+}
+
+/// Of those that listen in one place the first.
+fn fullest(sockets: &[(u32, Socket)]) -> Vec<(Subject, &Socket)> {
+    let mut seen = HashSet::new();
+    sockets
+        .iter()
+        .filter(|(_, socket)| socket.state == state::LISTEN)
+        .map(|(netns, socket)| {
+            let (netns, local) = (*netns, socket.ends.local);
+            (Subject::Listener { netns, local }, socket)
+        })
+        .filter(|(subject, _)| seen.insert(*subject))
+        .collect()
+}
+
+fn tell_queue(tell: &mut Tell, subject: Subject, socket: &Socket) {
+    tell.text(subject, name::STATE, State(socket.state).name());
+    tell.number(subject, name::BACKLOG, socket.recv_queue);
+    tell.number(subject, name::BACKLOG_MAX, socket.send_queue);
 }
 
 fn tell_holder(tell: &mut Tell, subject: Subject, holder: Option<Pid>) {
@@ -203,15 +284,23 @@ pub(super) fn tell_connection(tell: &mut Tell, netns: u32, socket: &Socket, hold
 }
 
 /// Tells how a connection in trouble is now; false when it is gone or well again.
-pub(super) fn follow(tell: &mut Tell, place: &Place, ends: Ends, holder: Option<Pid>) -> bool {
+pub(super) fn follow(
+    tell: &mut Tell,
+    place: &Place,
+    ends: Ends,
+    holder: Option<Pid>,
+    neighbours: &Neighbours,
+) -> bool {
     let socket = place.inside(|| inet_diag::find(&ends).ok());
     let netns = place.inode();
+    let subject = Subject::Connection { netns, ends };
     match socket {
         Some(Some(socket)) if socket.state != state::TIME_WAIT => {
             tell_connection(tell, netns, &socket, holder);
-            let subject = Subject::Connection { netns, ends };
-            tell.maybe(subject, name::NEIGHBOUR, neighbour(place, &ends));
-            if let Some(pid) = holder
+            tell.maybe(subject, name::NEIGHBOUR, neighbours.answers(&ends));
+            // It takes a look at each descriptor of its process, and hardly ever changes.
+            if tell.told(&subject, name::KEEPALIVE).is_none()
+                && let Some(pid) = holder
                 && let Some(options) = options::read(pid.pid, socket.inode)
             {
                 tell.number(subject, name::USER_TIMEOUT_MS, options.user_timeout_ms);
@@ -220,21 +309,43 @@ pub(super) fn follow(tell: &mut Tell, place: &Place, ends: Ends, holder: Option<
             is_stalled(&socket)
         }
         Some(_) => {
-            tell.connection_ended(netns, ends);
+            tell.closed(subject);
             false
         }
         None => true,
     }
 }
 
-/// Whether the peer's link address is known; `None` where the peer is behind a gateway, or speaks IPv6.
-fn neighbour(place: &Place, ends: &Ends) -> Option<i64> {
-    let peer = ends.remote?.ip().to_string();
-    let text = match place.task() {
-        Some(task) => fs::read_to_string(task.join("net/arp")).ok(),
-        None => place.inside(|| fs::read_to_string("/proc/thread-self/net/arp").ok()),
+/// Those that have ended of connections that a list does not have: one that is there may be left out of a list that others leave meanwhile.
+pub(super) fn ended(place: &Place, missing: &[Ends]) -> Vec<Ends> {
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let is_over = |ends: &Ends| match inet_diag::find(ends) {
+        Ok(found) => found.is_none_or(|socket| socket.state == state::TIME_WAIT),
+        Err(_) => false,
     };
-    is_reachable(&text?, &peer).map(i64::from)
+    let ended = place.inside(|| Some(missing.iter().copied().filter(is_over).collect()));
+    ended.unwrap_or_default()
+}
+
+/// What a namespace knows of link addresses.
+pub(super) struct Neighbours(Option<String>);
+
+impl Neighbours {
+    /// As it is now.
+    pub(super) fn read(place: &Place) -> Self {
+        Self(match place.task() {
+            Some(task) => fs::read_to_string(task.join("net/arp")).ok(),
+            None => place.inside(|| fs::read_to_string("/proc/thread-self/net/arp").ok()),
+        })
+    }
+
+    /// Whether the peer's link address is known; `None` where the peer is behind a gateway, or speaks IPv6.
+    fn answers(&self, ends: &Ends) -> Option<i64> {
+        let peer = ends.remote?.ip().to_string();
+        is_reachable(self.0.as_ref()?, &peer).map(i64::from)
+    }
 }
 
 /// `net/ipv4/arp.c: arp_format_neigh_entry`: address, hardware type, flags; flag 2 (ATF_COM) is a complete entry.

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
 };
 
@@ -83,6 +83,35 @@ impl Tell {
         self.told.get(subject)?.get(name)?.number()
     }
 
+    /// Whether this text was told before.
+    pub(super) fn is_text(&self, subject: &Subject, name: &str, text: &str) -> bool {
+        let told = self.told.get(subject).and_then(|told| told.get(name));
+        matches!(told, Some(Value::Text(told)) if told == text)
+    }
+
+    /// The subject is gone: nothing of it is told again.
+    pub(super) fn forget(&mut self, subject: &Subject) {
+        self.told.remove(subject);
+    }
+
+    /// Connections that were told and have not ended.
+    pub(super) fn connections(&self) -> impl Iterator<Item = (u32, Ends)> {
+        self.told.keys().filter_map(|subject| match *subject {
+            Subject::Connection { netns, ends } => Some((netns, ends)),
+            _ => None,
+        })
+    }
+
+    /// Namespaces whose counters were told.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = u32> {
+        self.told
+            .iter()
+            .filter_map(|(subject, told)| match subject {
+                Subject::Namespace(netns) if told.contains_key("sockstat.TCP.tw") => Some(*netns),
+                _ => None,
+            })
+    }
+
     fn value(&mut self, subject: Subject, name: Cow<'static, str>, value: Value) {
         debug_assert!(
             name::is_known(subject.of(), &name),
@@ -101,9 +130,8 @@ impl Tell {
         });
     }
 
-    /// A connection is over: what was told of it stands no more.
-    pub(super) fn connection_ended(&mut self, netns: u32, ends: Ends) {
-        let subject = Subject::Connection { netns, ends };
+    /// A connection is over, or nobody listens there any more: what was told stands no more.
+    pub(super) fn closed(&mut self, subject: Subject) {
         if self.told.remove(&subject).is_some() {
             self.waiting.push(Fact {
                 ts: self.now,
@@ -111,6 +139,22 @@ impl Tell {
                 name: name::STATE.into(),
                 value: Value::Text(State(state::CLOSE).name().into()),
             });
+        }
+    }
+
+    /// As above, all of a kind but these.
+    pub(super) fn closed_but(
+        &mut self,
+        these: &HashSet<Subject>,
+        is_kind: impl Fn(&Subject) -> bool,
+    ) {
+        let told = self.told.keys();
+        let gone: Vec<Subject> = told
+            .filter(|it| is_kind(it) && !these.contains(it))
+            .copied()
+            .collect();
+        for subject in gone {
+            self.closed(subject);
         }
     }
 
@@ -139,7 +183,7 @@ mod tests {
         let mut aggregate = Aggregate::default();
         tell.text(subject(40_000), name::STATE, "ESTABLISHED");
         for port in [40_000, 40_001] {
-            tell.connection_ended(1, ends(port));
+            tell.closed(subject(port));
         }
         tell.flush(&mut aggregate).unwrap();
         let state = |port| aggregate.facts.text(&subject(port), name::STATE);

@@ -78,9 +78,23 @@ fn descriptors(state: &State, theme: &Theme) -> Line<'static> {
 
 fn queues(state: &State, theme: &Theme) -> Line<'static> {
     let mut line = label("listeners", theme);
-    let queues = &state.conditions.queues;
+    let Conditions {
+        queues,
+        unread,
+        namespaces,
+        ..
+    } = &state.conditions;
+    if *unread > 0 {
+        let text = match queues.len() {
+            0 => "could not be read  ".to_owned(),
+            _ => format!("could not be read in {unread} of {namespaces} namespaces  "),
+        };
+        line.push_span(part(text, theme.doubtful()));
+    }
     if queues.is_empty() {
-        line.push_span(part("none", theme.faint()));
+        if *unread == 0 {
+            line.push_span(part("none", theme.faint()));
+        }
         return line;
     }
     let waiting: Vec<&Queue> = queues.iter().filter(|queue| queue.gauge.used > 0).collect();

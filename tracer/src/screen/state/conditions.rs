@@ -112,6 +112,8 @@ pub struct Conditions {
     pub namespaces: usize,
     /// By process: see [`Self::ends`].
     ends: FxHashMap<u32, Vec<SocketAddr>>,
+    /// Of those, where sockets could not be listed.
+    pub unread: usize,
 }
 
 impl Conditions {
@@ -136,6 +138,9 @@ impl Conditions {
             let pid = || number(name::CONNECTION_PID).and_then(|pid| u32::try_from(pid).ok());
             match *subject {
                 Subject::Machine => all.files = gauge(name::FILE_NR, name::FILE_MAX),
+                Subject::Process(_) if number(name::ENDED) == Some(1) => {}
+                Subject::Listener { .. } | Subject::Connection { .. }
+                    if facts.is_closed(subject) => {}
                 Subject::Process(pid) => {
                     if let Some(gauge) = gauge(name::OPEN_FDS, name::LIMIT_SOFT) {
                         all.descriptors.insert(pid, gauge);
@@ -144,10 +149,13 @@ impl Conditions {
                 }
                 Subject::Namespace(netns) => {
                     all.namespaces += 1;
-                    all.time_wait.extend(
-                        gauge("sockstat.TCP.tw", "net.ipv4.tcp_max_tw_buckets")
-                            .map(|gauge| (netns, gauge)),
-                    );
+                    if number(name::NAMESPACE_ENDED) != Some(1) {
+                        all.unread += usize::from(number(name::SOCKETS_UNREAD) == Some(1));
+                        all.time_wait.extend(
+                            gauge("sockstat.TCP.tw", "net.ipv4.tcp_max_tw_buckets")
+                                .map(|gauge| (netns, gauge)),
+                        );
+                    }
                     for name in COUNTERS {
                         let (value, growth) = counters.entry(name).or_default();
                         *value += number(name).unwrap_or(0);
@@ -174,8 +182,7 @@ impl Conditions {
                     let is_probing = timer == Some("probe");
                     let is_waiting =
                         timer == Some("retransmit") && number(name::RETRANSMITS).unwrap_or(0) > 0;
-                    let is_gone = facts.text(subject, name::STATE) == Some("CLOSE");
-                    if !is_gone && (is_probing || is_waiting) {
+                    if is_probing || is_waiting {
                         if let Some(pid) = pid() {
                             let both = std::iter::once(ends.local).chain(ends.remote);
                             all.ends.entry(pid).or_default().extend(both);
@@ -282,6 +289,44 @@ mod tests {
         assert_eq!(order, [2, 1, 3]);
         assert_eq!(conditions.counters, [("TCPTimeWaitOverflow", 904, 0)]);
         assert_eq!(conditions.namespaces, 3);
+    }
+
+    #[test]
+    fn what_is_gone_does_not_stand_any_more() {
+        let mut facts = Facts::default();
+        let mut add = |subject, name: &'static str, value| {
+            facts.add(&Fact {
+                ts: Time(1),
+                subject,
+                name: name.into(),
+                value,
+            });
+        };
+        let process = Subject::Process(Pid {
+            pid: 7,
+            start: Time(1),
+        });
+        let listener = Subject::Listener {
+            netns: 1,
+            local: ([0, 0, 0, 0], 80).into(),
+        };
+        add(process, name::OPEN_FDS, Value::Number(24));
+        add(process, name::LIMIT_SOFT, Value::Number(24));
+        add(listener, name::BACKLOG, Value::Number(9));
+        add(listener, name::BACKLOG_MAX, Value::Number(8));
+        add(Subject::Namespace(1), "sockstat.TCP.tw", Value::Number(9));
+        let most = "net.ipv4.tcp_max_tw_buckets";
+        add(Subject::Namespace(1), most, Value::Number(9));
+        add(process, name::ENDED, Value::Number(1));
+        add(
+            Subject::Namespace(1),
+            name::NAMESPACE_ENDED,
+            Value::Number(1),
+        );
+        add(listener, name::STATE, Value::Text("CLOSE".to_owned()));
+        let conditions = Conditions::of(&facts);
+        assert!(conditions.descriptors.is_empty() && conditions.queues.is_empty());
+        assert!(conditions.time_wait.is_empty());
     }
 
     #[test]
