@@ -20,11 +20,13 @@ use tcptrace_tests::{
     require_root, sockets, tcptrace_path, wait,
 };
 
-/// Records what `true` does, which is nothing.
+/// Records what `true` does, which is nothing, or all that happens in its namespace meanwhile.
 fn record(netns: &Netns, file: &Path, arguments: &[&str]) {
     require_root();
     let mut command = netns.command(tcptrace_path());
     command.args(["record", "-o"]).arg(file).args(arguments);
+    // Other tests have namespaces of their own.
+    command.args(["--netns", &netns.inode().to_string()]);
     let status = command
         .args(["--", "true"])
         .stdin(Stdio::null())
