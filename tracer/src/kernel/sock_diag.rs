@@ -10,6 +10,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::MetadataExt as _,
     path::Path,
+    sync::OnceLock,
 };
 
 use netlink_packet_sock_diag::{
@@ -203,19 +204,28 @@ fn describe(process: &Process, filters: &Filters) -> Holder {
 
 /// Whether a process's cgroup (v2) is the one with this id, or inside it.
 pub(super) fn is_in_cgroup(process: &Process, wanted: u64) -> bool {
-    let mut mounts = procfs::mounts().unwrap_or_default().into_iter();
-    let mount = mounts.find(|mount| mount.fs_vfstype == "cgroup2");
     let mut groups = process.cgroups().into_iter().flatten();
     let group = groups.find(|group| group.hierarchy == 0);
-    let (Some(mount), Some(group)) = (mount, group) else {
+    let (Some(mount), Some(group)) = (cgroup_mount(), group) else {
         return false;
     };
     let path = Path::new(&group.pathname);
     path.strip_prefix("/")
         .unwrap_or(path)
         .ancestors()
-        .filter_map(|level| fs::metadata(Path::new(&mount.fs_file).join(level)).ok())
+        .filter_map(|level| fs::metadata(mount.join(level)).ok())
         .any(|folder| folder.ino() == wanted)
+}
+
+/// Where control groups (v2) are, asked once: a machine may have thousands of mounts, and all its processes are compared.
+fn cgroup_mount() -> Option<&'static Path> {
+    static MOUNT: OnceLock<String> = OnceLock::new();
+    if MOUNT.get().is_none() {
+        let mut mounts = procfs::mounts().unwrap_or_default().into_iter();
+        let mount = mounts.find(|mount| mount.fs_vfstype == "cgroup2")?;
+        MOUNT.set(mount.fs_file).ok();
+    }
+    MOUNT.get().map(Path::new)
 }
 
 /// The entries of the map `LISTENERS`: an address where several processes listen, or one that is not
