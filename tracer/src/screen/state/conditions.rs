@@ -280,7 +280,10 @@ mod tests {
             add(netns, "net.ipv4.tcp_max_tw_buckets", limit);
             add(netns, "TcpExt.TCPTimeWaitOverflow", overflows);
         }
+        add(Subject::Namespace(2), name::SOCKETS_UNREAD, 1);
+        add(Subject::Namespace(3), name::SOCKETS_UNREAD, 0);
         let conditions = Conditions::of(&facts);
+        assert_eq!(conditions.unread, 1);
         let order: Vec<_> = conditions
             .time_wait
             .iter()
