@@ -32,9 +32,12 @@ impl Collector {
     /// Finds the namespaces, not too often, but soon where something happens in one that is unknown; sysctls of new ones are told.
     pub(super) fn search(&mut self, unknown: &[u32]) {
         let is_urgent = unknown.iter().any(|netns| !self.unseen.contains(netns));
-        let pause = |cost: Duration| match is_urgent {
-            true => SEARCH_SOON.max(cost * SEARCH_COST),
-            false => SEARCH,
+        let pause = |cost: Duration| {
+            if is_urgent {
+                SEARCH_SOON.max(cost * SEARCH_COST)
+            } else {
+                SEARCH
+            }
         };
         if let Some((last, cost)) = self.searched
             && last.elapsed() < pause(cost)
