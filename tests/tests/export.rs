@@ -205,9 +205,12 @@ fn json_lines_and_perfetto() {
     assert!(named.iter().any(|event| event["args"]["name"] == "traffic"));
 }
 
+/// A slice of a track: from when to when, and whether it is a whole connection.
+type Slice = (f64, f64, bool);
+
 /// How many states there are, each within its connection and after the one before it.
 fn nested(events: &[Value]) -> u64 {
-    let mut slices: BTreeMap<(u64, u64), Vec<(f64, f64, bool)>> = BTreeMap::new();
+    let mut slices: BTreeMap<(u64, u64), Vec<Slice>> = BTreeMap::new();
     for pair in events
         .iter()
         .filter(|event| ["b", "e"].contains(&event["ph"].as_str().unwrap()))
@@ -232,7 +235,7 @@ fn nested(events: &[Value]) -> u64 {
             let mut before = *begun;
             for (from, to, _) in &states {
                 assert!(
-                    *begun < *from && *to <= *ended,
+                    *begun <= *from && *to <= *ended,
                     "{id:?}: {whole:?} {states:?}"
                 );
                 assert!(before <= *from, "{id:?}: {states:?}");
