@@ -81,10 +81,13 @@ pub(crate) fn read(bytes: &[u8]) -> bool {
     true
 }
 
+/// Makes an exporter that writes to this path, if it can.
+type Create = fn(&Path) -> Option<Box<dyn Exporter>>;
+
 /// Exports bytes that are any of a trace into a folder.
 pub(crate) fn export(bytes: &[u8], folder: &Path) {
     let file = folder.join("export");
-    let exporters: [fn(&Path) -> Option<Box<dyn Exporter>>; 3] = [
+    let exporters: [Create; 3] = [
         |file| Some(Box::new(Jsonl::create(file, true).ok()?)),
         |file| Some(Box::new(Perfetto::create(file, true).ok()?)),
         |file| Some(Box::new(Parquet::new(&file.with_extension("d"), true))),
