@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tcptrace_tests::{
-    Netns, Recording,
+    Netns, Recording, Traffic,
     events::nanoseconds,
     finding::{self, Diagnosis, Finding},
     incident::{
@@ -28,6 +28,8 @@ fn four_incidents() {
     let small = SmallTable::new();
     let replication = Replication::start(&[]);
     let namespaces = [&supervised, &refused, &small.netns, &replication.veth.near];
+    // A namespace is read through a process in it: from the start of both on.
+    let _others = namespaces.map(Traffic::start);
     let mut recording = Recording::start(&namespaces);
     let diagnosis = Diagnosis::of(&namespaces, LONG);
 

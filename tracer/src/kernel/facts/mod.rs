@@ -151,6 +151,8 @@ impl Collector {
         let owner = event.owner.as_ref().map(|who| who.id());
         if let Some(netns) = event.netns {
             self.busy.insert(netns);
+            // What was not there when it was searched for is there now.
+            self.unseen.remove(&netns);
         }
         match event.detail {
             Detail::FdExhausted { .. } => {
