@@ -80,28 +80,36 @@ fn every_moment() {
     let all_overflows = netns.counter("TcpExtTCPTimeWaitOverflow");
     let ended = trace.stop();
 
-    let accepted = of_process(&ended, "connection", &worker);
-    assert_eq!(accepted.len() as u64, CONNECTIONS);
-    for event in accepted {
-        assert_eq!(
-            (event.text("owner_source"), event.text("role")),
-            ("accept", "passive"),
-            "{event:?}"
+    // In emulation some kernels skip a run now and then, and count it.
+    let skipped = |hook: &str| ended.hook(hook)["skipped"].as_u64().unwrap();
+    let is_about = |what: &str, told: u64, counted: u64, skipped: u64| {
+        assert!(
+            told <= counted && told + skipped >= counted,
+            "{what}: {told} told, {skipped} skipped, {counted} counted"
         );
-    }
+    };
+    let accepted = of_process(&ended, "connection", &worker);
+    let unseen = skipped("inet_sock_set_state") + skipped("accept");
+    is_about("accepted", accepted.len() as u64, CONNECTIONS, unseen);
+    let by_accept = accepted
+        .iter()
+        .filter(|event| event.text("owner_source") == "accept")
+        .count();
+    is_about("by accept", by_accept as u64, CONNECTIONS, unseen);
+    assert!(accepted.iter().all(|event| event.text("role") == "passive"));
     assert!(overflows >= CONNECTIONS - TABLE - 1, "{overflows}");
     assert_eq!(ended.sum("time_wait_overflow", "count"), all_overflows);
     let own = sum(&of_process(&ended, "time_wait_overflow", &client));
-    assert!(
-        own <= overflows && own * 100 >= overflows * 99,
-        "{own} of {overflows}"
-    );
+    let unseen = skipped("inet_sock_set_state") + skipped("time_wait_overflow");
+    is_about("overflows", own, overflows, unseen + overflows / 100);
     let is_uring_seen = rung(&ended, "fd_exhausted") != "tracepoint";
     let expected = by_call + if is_uring_seen { by_uring } else { 0 };
-    assert_eq!(sum(&of_process(&ended, "fd_exhausted", &full)), expected);
-    assert_eq!(ended.process(full.pid())["fd_exhausted"], expected);
+    let told = sum(&of_process(&ended, "fd_exhausted", &full));
+    is_about("EMFILE", told, expected, skipped("fd_exhausted"));
+    assert_eq!(ended.process(full.pid())["fd_exhausted"], told);
     let failures = of_process(&ended, "connect_failed", &held);
-    assert_eq!(failures.len() as u64, FAILED);
+    let unseen = skipped("inet_sock_set_state") + skipped("connect_failed");
+    is_about("failures", failures.len() as u64, FAILED, unseen);
     for event in failures {
         assert_eq!(
             (event.text("errno"), event.field("syn_sent")),
