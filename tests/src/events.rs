@@ -78,6 +78,12 @@ pub fn of<'a>(events: &'a [Event], kind: &str) -> Vec<&'a Event> {
     events.iter().filter(|event| event.kind() == kind).collect()
 }
 
+/// How many retransmits are of a process.
+pub fn retransmits_of(events: &[Event], pid: u32) -> usize {
+    let retransmits = of(events, "retransmit").into_iter();
+    retransmits.filter(|event| event.pid() == pid).count()
+}
+
 /// The sum of a number over the events of one kind.
 pub fn sum(events: &[Event], kind: &str, field: &str) -> u64 {
     of(events, kind)

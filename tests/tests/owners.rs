@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tcptrace_tests::{
     Netns, Trace, Traffic, Veth,
-    events::{Event, connections, of},
+    events::{Event, connections, of, retransmits_of},
     need_program, wait,
 };
 
@@ -75,13 +75,6 @@ fn connections_from_before_keep_their_process() {
             segs[&client.pid()]
         );
     }
-}
-
-fn retransmits_of(events: &[Event], pid: u32) -> usize {
-    of(events, "retransmit")
-        .iter()
-        .filter(|event| event.pid() == pid)
-        .count()
 }
 
 /// Listeners of two processes on one port: each connection belongs to the process that accepted it, and to none that did

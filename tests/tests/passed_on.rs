@@ -2,7 +2,7 @@
 
 use tcptrace_tests::{
     Killed, Trace, Traffic, Veth,
-    events::{Event, of},
+    events::{of, retransmits_of},
 };
 
 /// A connection, of before the trace or of while it runs, and how its owner is known then.
@@ -42,13 +42,6 @@ impl Connected {
             source,
         }
     }
-}
-
-fn retransmits_of(events: &[Event], pid: u32) -> usize {
-    of(events, "retransmit")
-        .iter()
-        .filter(|event| event.pid() == pid)
-        .count()
 }
 
 /// The child that holds the socket too is not its owner as long as the parent lives; then it is.

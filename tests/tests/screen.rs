@@ -49,7 +49,7 @@ fn a_program_that_failed_before() {
     let name = format!("traffic[{}]", client.pid());
     let tmux = Tmux::new(80, 24);
     tmux.run(&watch(&netns));
-    let first = tmux.wait_for("the snapshot", |screen| is_full(screen));
+    let first = tmux.wait_for("the snapshot", is_full);
     assert!(lines(&first, "descriptors")[0].contains(&name), "{first}");
     assert!(first.contains("nothing lost"), "{first}");
 
@@ -274,7 +274,7 @@ fn recorded_from_here_on() {
     let name = format!("traffic[{}]", client.pid());
     let tmux = Tmux::new(120, 30);
     tmux.run(&watch(&netns));
-    tmux.wait_for("the snapshot", |screen| is_full(screen));
+    tmux.wait_for("the snapshot", is_full);
     client.ok("storm socket 70");
     tmux.wait_for("what was before", |screen| {
         !lines(screen, "fd_exhausted").is_empty()
@@ -411,7 +411,7 @@ fn colours() {
     for (prefix, has_colours) in [("", true), ("NO_COLOR=1 ", false)] {
         let tmux = Tmux::new(80, 24);
         tmux.run(&format!("{prefix}{}", watch(&netns)));
-        tmux.wait_for("the snapshot", |screen| is_full(screen));
+        tmux.wait_for("the snapshot", is_full);
         let coloured = tmux.coloured();
         let has = ["\u{1b}[31m", "38;5;1m", ";31m"]
             .iter()
