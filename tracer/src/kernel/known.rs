@@ -67,10 +67,11 @@ known! {
     TCP_RETRANSMIT_SYNACK = "tcp_retransmit_synack": "(const struct sock *, const struct request_sock *)";
     TCP_SEND_RESET = "tcp_send_reset": "(const struct sock *, const struct sk_buff *)", RESET_WITH_REASON;
     TCP_RECEIVE_RESET = "tcp_receive_reset": "(struct sock *)";
-    // Before 5.17 without a reason, and of no use then. From 6.12 also the receiving socket.
+    // Before 5.17 without a reason, and of no use then. From 6.12 also the receiving socket, in 7.3 a `const` one.
     KFREE_SKB = "kfree_skb":
         "(struct sk_buff *, void *)", DROP_WITH_REASON,
-        "(struct sk_buff *, void *, enum skb_drop_reason, struct sock *)";
+        "(struct sk_buff *, void *, enum skb_drop_reason, struct sock *)",
+        "(struct sk_buff *, void *, enum skb_drop_reason, const struct sock *)";
 }
 
 // Functions.
