@@ -1,6 +1,7 @@
 //! `cargo xtask COMMAND`: sets up, builds, runs and tests tcptrace.
 
 mod bench;
+mod build;
 mod lint;
 mod page;
 mod picture;
@@ -24,6 +25,8 @@ enum Command {
     ///
     /// On Debian through apt-get; elsewhere it says what to install.
     Setup,
+    /// Install what is missing, build tcptrace, one file without shared libraries, and print where it is.
+    Build,
     Watch(watch::Args),
     Test(test::Args),
     Vm(vm::Args),
@@ -37,6 +40,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Setup => setup::ensure(Scope::All),
+        Command::Build => build::run(),
         Command::Watch(args) => watch::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),

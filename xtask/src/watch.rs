@@ -5,7 +5,7 @@ use std::{ffi::OsString, os::unix::process::CommandExt as _};
 use anyhow::{Context as _, Result};
 
 use crate::{
-    process,
+    build, process,
     setup::{self, Scope},
 };
 
@@ -19,16 +19,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure(Scope::Build)?;
-    let tcptrace = build()?;
+    let tcptrace = build::tcptrace()?;
     let mut command = process::as_root(tcptrace)?;
     command.arg("watch").args(&args.args);
     // Takes the place of this process: signals and the exit code are tcptrace's own.
     let error = command.exec();
     Err(error).with_context(|| format!("cannot run `{}`", process::shown(&command)))
-}
-
-/// Builds the release binary and returns its path.
-pub(crate) fn build() -> Result<OsString> {
-    process::run(process::cargo().args(["build", "--release", "--package", "tcptrace"]))?;
-    Ok(process::release_dir()?.join("tcptrace").into())
 }

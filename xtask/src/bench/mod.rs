@@ -31,9 +31,8 @@ use self::{
     variant::VARIANTS,
 };
 use crate::{
-    page, process as child,
+    build, page, process as child,
     setup::{self, Scope},
-    watch,
 };
 
 /// Measure what tracing costs, beside no tracer and other tracers.
@@ -63,9 +62,9 @@ pub(crate) struct Args {
 /// Set by this program when it goes on as root.
 #[derive(clap::Args)]
 pub(crate) struct Prepared {
-    /// All is installed and built.
-    #[arg(long, hide = true)]
-    prepared: bool,
+    /// All is installed and built; the programs are in this folder.
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    prepared: Option<PathBuf>,
 }
 
 fn named(name: &str) -> std::result::Result<&'static Load, String> {
@@ -152,7 +151,7 @@ fn measure(bench: &Bench, loads: &[&'static Load], results: &mut Results) -> Res
 impl Prepared {
     /// Whether this is the program that goes on as root.
     pub(crate) const fn is_prepared(&self) -> bool {
-        self.prepared
+        self.prepared.is_some()
     }
 
     /// Installs and builds as this user, then goes on as root; returns the paths of `tcptrace` and `load`.
@@ -161,20 +160,12 @@ impl Prepared {
     ///
     /// When something cannot be installed or built, or there is no way to be root.
     pub(crate) fn programs(&self) -> Result<(PathBuf, PathBuf)> {
-        if !self.prepared {
-            setup::ensure(Scope::Bench)?;
-            watch::build()?;
-            child::run(child::cargo().args([
-                "build",
-                "--release",
-                "--package",
-                "tcptrace-tests",
-                "--bin",
-                "load",
-            ]))?;
-        }
+        let (folder, is_prepared) = match &self.prepared {
+            Some(folder) => (folder.clone(), true),
+            None => (prepare()?, false),
+        };
         if let Some(sudo) = child::sudo()? {
-            if self.prepared {
+            if is_prepared {
                 bail!("sudo did not make this root");
             }
             let error = Command::new(sudo)
@@ -182,12 +173,21 @@ impl Prepared {
                 .arg(std::env::current_exe()?)
                 .args(std::env::args_os().skip(1))
                 .arg("--prepared")
+                .arg(folder)
                 .exec();
             return Err(error).context("cannot run sudo");
         }
-        let folder = child::release_dir()?;
         Ok((folder.join("tcptrace"), folder.join("load")))
     }
+}
+
+/// Installs what is needed and builds; returns the folder of the programs.
+fn prepare() -> Result<PathBuf> {
+    setup::ensure(Scope::Bench)?;
+    build::program(build::END_TO_END, "load")?;
+    let tcptrace = build::tcptrace()?;
+    let folder = tcptrace.parent().context("tcptrace lies in no folder")?;
+    Ok(folder.to_owned())
 }
 
 /// A command on these processors only.

@@ -7,9 +7,9 @@ use std::{fs, process::Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    process,
+    build, process,
     setup::{self, Scope},
-    watch, workspace,
+    workspace,
 };
 
 /// Take README's picture of the screen: docs/screen.svg.
@@ -30,7 +30,7 @@ const SCENE: &str = include_str!("scene.sh");
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure(Scope::Test)?;
-    let tcptrace = watch::build()?;
+    let tcptrace = build::tcptrace()?;
     let (columns, lines) = (args.columns.to_string(), args.lines.to_string());
     let output = process::as_root("unshare")?
         .args(["--net", "sh", "-c", SCENE, "scene.sh"])

@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::{
+    build,
     setup::{self, Scope},
-    test, watch,
+    test,
 };
 
 /// How long they look for trouble; read by the tests.
@@ -17,8 +18,8 @@ const AT_ONCE: &str = "--test-threads=16";
 /// Runs them for so long; any finding fails one.
 pub(super) fn run(duration: Duration) -> Result<()> {
     setup::ensure(Scope::Test)?;
-    let tcptrace = watch::build()?;
-    let mut tests = test::end_to_end(&tcptrace, &["--test", "finding_none"])?;
+    let tcptrace = build::tcptrace()?;
+    let mut tests = build::end_to_end(tcptrace.as_os_str(), &["--test", "finding_none"])?;
     tests
         .args(["--", AT_ONCE])
         .env(SECONDS, duration.as_secs().to_string());

@@ -2,20 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use anyhow::{Result, ensure};
 use vm_init::plan::{Plan, Test};
 
 use super::{command::stdout, representative, rung::Rung};
-use crate::process::{cargo, shown};
-
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-const STATIC: &str = "-C target-feature=+crt-static";
-const SUITE: &str = "tcptrace-tests";
+use crate::build;
 
 /// The check that traces.
 const STATES: &str = "states";
@@ -94,18 +89,18 @@ pub(super) struct Payload {
 /// Builds it.
 pub(super) fn build(depth: Depth) -> Result<Payload> {
     let mut built = vec![Built {
-        file: program("vm-init")?,
+        file: build::program("vm-init", "vm-init")?,
         inside: "/init".to_owned(),
     }];
     let mut suites = Vec::new();
     if depth >= Depth::Smoke {
         built.push(Built {
-            file: program("tcptrace")?,
+            file: build::tcptrace()?,
             inside: TCPTRACE.to_owned(),
         });
     }
     if depth >= Depth::Representative {
-        for artifact in artifacts(&["test", "--no-run", "--package", SUITE], STRIPPED)? {
+        for artifact in build::end_to_end_tests()? {
             let folder = if artifact.is_test { TESTS } else { "/vm/suite" };
             let inside = format!("{folder}/{}", artifact.name);
             if artifact.is_test {
@@ -222,76 +217,6 @@ impl Payload {
     }
 }
 
-/// An executable that cargo has built.
-#[derive(Debug, PartialEq, Eq)]
-struct Artifact {
-    name: String,
-    executable: PathBuf,
-    is_test: bool,
-}
-
-fn program(name: &str) -> Result<PathBuf> {
-    let found = artifacts(&["build", "--package", name, "--bin", name], WHOLE)?;
-    let program = found.into_iter().find(|artifact| artifact.name == name);
-    Ok(program
-        .with_context(|| format!("cargo built no {name}"))?
-        .executable)
-}
-
-/// As the user gets it.
-const WHOLE: &[(&str, &str)] = &[];
-/// A machine's memory holds all test binaries, so theirs go without line tables.
-const STRIPPED: &[(&str, &str)] = &[("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")];
-
-/// Builds without shared libraries and returns the executables.
-fn artifacts(arguments: &[&str], settings: &[(&str, &str)]) -> Result<Vec<Artifact>> {
-    let mut command = cargo();
-    command
-        .args(arguments)
-        .args([
-            "--release",
-            "--target",
-            TARGET,
-            "--message-format",
-            "json-render-diagnostics",
-        ])
-        // Only for this target: build scripts and macros stay as they are. RUSTFLAGS would take its place.
-        .env(
-            format!(
-                "CARGO_TARGET_{}_RUSTFLAGS",
-                TARGET.to_uppercase().replace('-', "_")
-            ),
-            STATIC,
-        )
-        .envs(settings.iter().copied())
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .stderr(Stdio::inherit());
-    let shown = shown(&command);
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run `{shown}`"))?;
-    ensure!(
-        output.status.success(),
-        "`{shown}` failed ({})",
-        output.status
-    );
-    Ok(String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(artifact)
-        .collect())
-}
-
-/// Reads one of cargo's messages.
-fn artifact(line: &str) -> Option<Artifact> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    Some(Artifact {
-        name: message["target"]["name"].as_str()?.to_owned(),
-        executable: PathBuf::from(message["executable"].as_str()?),
-        is_test: message["profile"]["test"].as_bool()?,
-    })
-}
-
 /// The tests of a test binary. They run one by one, so that one that hangs takes no other with it.
 fn tests_of(binary: &Path) -> Result<Vec<String>> {
     let text = stdout(Command::new(binary).args(["--list", "--format", "terse"]))?;
@@ -305,20 +230,6 @@ fn tests_of(binary: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn executables_are_found_among_cargos_messages() {
-        let test = r#"{"reason":"compiler-artifact","target":{"name":"states"},"profile":{"test":true},"executable":"/t/states-1"}"#;
-        let expected = Artifact {
-            name: "states".to_owned(),
-            executable: "/t/states-1".into(),
-            is_test: true,
-        };
-        assert_eq!(artifact(test), Some(expected));
-        let library = r#"{"reason":"compiler-artifact","target":{"name":"a"},"profile":{"test":false},"executable":null}"#;
-        assert_eq!(artifact(library), None);
-        assert_eq!(artifact("warning: text"), None);
-    }
 
     #[test]
     fn a_filter_picks_tests_by_a_part_of_their_name_on_every_rung() {
