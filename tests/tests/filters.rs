@@ -309,6 +309,37 @@ fn cgroup_and_those_below() {
     drop((kept, below));
 }
 
+/// A connection that has no known owner belongs to the group of its listener, and only to that.
+#[test]
+fn cgroup_of_a_connection_without_an_owner() {
+    let cgroup = Cgroup::new("tcptrace-test-shared");
+    let netns = Netns::new();
+    let mut servers = [(); 4].map(|()| Traffic::start(&netns));
+    cgroup.add(servers[0].pid());
+    cgroup.add(servers[1].pid());
+    let trace = Trace::start(&netns, &["--cgroup", cgroup.path().to_str().unwrap()]);
+    // Two and two share a port, and nobody accepts.
+    for (index, server) in servers.iter_mut().enumerate() {
+        server.ok(&format!("listen_shared 127.0.0.1:{}", 7001 + index / 2));
+    }
+    for port in [7001, 7002] {
+        let mut client = Traffic::start(&netns);
+        client.ok(&format!("connect_many 127.0.0.1:{port} 7"));
+    }
+    drop(servers);
+    netns.quiet();
+    let ended = trace.stop();
+    let connections = ended.of("connection");
+    assert_eq!(connections.len(), 7, "{connections:?}");
+    for event in connections {
+        assert_eq!(
+            (event.num("lport"), event.text("owner_source")),
+            (7001, "unknown"),
+            "{event:?}"
+        );
+    }
+}
+
 #[test]
 fn events() {
     let netns = Netns::new();

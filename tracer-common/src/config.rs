@@ -54,6 +54,8 @@ pub mod filter {
     pub const NETNS: u32 = 16;
     /// The owner is in the cgroup [`super::Config::cgroup`] or below it.
     pub const CGROUP: u32 = 32;
+    /// All that judge by the owner.
+    pub const OWNERS: u32 = PID | COMM | CGROUP;
 }
 
 // SAFETY: `repr(C)`, only integers, no padding.

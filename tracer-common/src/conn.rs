@@ -155,6 +155,8 @@ pub mod flag {
     pub const TIME_WAIT_REFUSED: u16 = 512;
     /// A descriptor stands, or stood, for it, and whose is not known: it was accepted unseen.
     pub const UNSEEN: u16 = 1024;
+    /// Its owner is not known, and it was made in the cgroup that is traced.
+    pub const OF_GROUP: u16 = 2048;
 }
 
 /// Names a listener: the key of the map `LISTENERS`.

@@ -191,6 +191,8 @@ fields! {
     net_ns = "nsproxy" "net_ns";
     /// `struct cgroup *`
     dfl_cgrp = "css_set" "dfl_cgrp";
+    /// `struct cgroup *`, up to 5.14 with flags in its low bits.
+    sk_cgrp_data = "sock" "sk_cgrp_data", without: "of `record -- COMMAND` and `--cgroup`, connections without a known owner";
     /// `struct kernfs_node *`
     kn = "cgroup" "kn";
     /// `u64`

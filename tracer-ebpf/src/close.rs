@@ -47,7 +47,7 @@ pub(crate) unsafe fn closed(sk: Sock, conn: *mut Conn, old: u8, fate: Fate, now:
             if fate.is_overflow() {
                 time_wait::overflow(conn, fate, now);
             }
-            is_counted = filter::passes(&(*conn).owner, &(*conn).tuple);
+            is_counted = filter::passes_of(conn);
             let run = account::enter(Hook::Connection);
             let outcome = if is_counted && filter::wants(Kind::Connection) {
                 tell_connection(sk, conn, end, err, now)
@@ -86,7 +86,7 @@ unsafe fn tell_connect_failed(conn: *const Conn, err: i32, now: u64) -> Outcome 
     // SAFETY: guaranteed by the caller.
     unsafe {
         let owner: &ProcessKey = &(*conn).owner;
-        if !filter::passes(owner, &(*conn).tuple) {
+        if !filter::passes_of(conn) {
             return Outcome::Filtered;
         }
         process::count(owner, Total::ConnectFailed, 1);

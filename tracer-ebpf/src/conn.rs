@@ -74,6 +74,7 @@ fn disown_accepted(conn: *mut Conn, sk: u64) {
         (*conn).owner = ProcessKey::UNKNOWN;
         (*conn).owner_source = OwnerSource::Unknown as u8;
         (*conn).flags |= flag::UNSEEN;
+        note_group(conn, sk);
     }
     // Not so for the kernel's own sockets and subflows of MPTCP: no walk finds a holder.
     let has_descriptor = probe::<u64>(socket, field!(socket_file)) != 0
@@ -135,7 +136,7 @@ pub(crate) unsafe fn count_out(conn: *const Conn) {
         if is_listener {
             unlisten(&(*conn).tuple);
         }
-        let is_counted = !is_listener && filter::passes(&(*conn).owner, &(*conn).tuple);
+        let is_counted = !is_listener && filter::passes_of(conn);
         process::let_go(&(*conn).owner, is_counted, is_held((*conn).owner_source));
     }
 }
@@ -181,9 +182,26 @@ fn adopted(sk: u64, state: u8, id: u64, counted: u32, now: u64) -> *mut Conn {
         (*conn).owner_source = source as u8;
     }
     if source as u8 != OwnerSource::Iter as u8 {
+        // SAFETY: as above.
+        unsafe { note_group(conn, sk) };
         disown_accepted(conn, sk);
     }
     conn
+}
+
+/// Remembers of a socket without a known owner whether it was made in the cgroup that is traced.
+///
+/// # Safety
+///
+/// `conn` points into the map.
+#[inline(always)]
+pub(crate) unsafe fn note_group(conn: *mut Conn, sk: u64) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        if !(*conn).owner.is_known() && process::made_in_group(sk) {
+            (*conn).flags |= flag::OF_GROUP;
+        }
+    }
 }
 
 /// Gives a socket to a process that was counted as holding one more, see [`process::hold`].
@@ -198,7 +216,7 @@ pub(crate) unsafe fn own(conn: *mut Conn, owner: &ProcessKey, source: OwnerSourc
         if is_held((*conn).owner_source) {
             process::hold(&(*conn).owner, -1);
         }
-        (*conn).flags &= !flag::UNSEEN;
+        (*conn).flags &= !(flag::UNSEEN | flag::OF_GROUP);
         (*conn).owner = *owner;
         (*conn).owner_source = source as u8;
     }
@@ -339,8 +357,8 @@ pub(crate) unsafe fn tell_retransmit(
     now: u64,
 ) -> Outcome {
     // SAFETY: guaranteed by the caller.
-    let (owner, tuple) = unsafe { (&(*conn).owner, &(*conn).tuple) };
-    if !filter::passes(owner, tuple) {
+    let (owner, passes) = unsafe { (&(*conn).owner, filter::passes_of(conn)) };
+    if !passes {
         return Outcome::Filtered;
     }
     process::count(owner, Total::RetransmitSegs, u64::from(segs));

@@ -3,7 +3,7 @@
 use aya_ebpf::maps::lpm_trie::Key;
 use tracer_common::{
     config::filter,
-    conn::{Address, Tuple},
+    conn::{self, Address, Conn, Tuple},
     process::{ProcessKey, TICK, flag},
     record::Kind,
 };
@@ -29,9 +29,25 @@ pub(crate) fn watches(sk: u64) -> bool {
     NETNS.get_ptr(&probe(net, field!(netns_inum))).is_some()
 }
 
+/// Whether an event of this connection is wanted.
+///
+/// # Safety
+///
+/// `conn` points into the map.
+#[inline(always)]
+pub(crate) unsafe fn passes_of(conn: *const Conn) -> bool {
+    // SAFETY: guaranteed by the caller.
+    unsafe { passes_as(&(*conn).owner, &(*conn).tuple, (*conn).flags) }
+}
+
 /// Whether an event with this owner and these ends is wanted.
 #[inline(always)]
 pub(crate) fn passes(owner: &ProcessKey, tuple: &Tuple) -> bool {
+    passes_as(owner, tuple, 0)
+}
+
+#[inline(always)]
+fn passes_as(owner: &ProcessKey, tuple: &Tuple, flags: u16) -> bool {
     let set = config!(filters, u32);
     if set == 0 {
         return true;
@@ -41,7 +57,8 @@ pub(crate) fn passes(owner: &ProcessKey, tuple: &Tuple) -> bool {
             || PORTS.get_ptr(&tuple.lport).is_some()
             || PORTS.get_ptr(&tuple.rport).is_some())
         && (set & filter::CIDR == 0 || in_cidr(tuple.laddr) || in_cidr(tuple.raddr))
-        && owner_passes(set, owner)
+        && (owner_passes(set, owner)
+            || (set & filter::OWNERS == filter::CGROUP && flags & conn::flag::OF_GROUP != 0))
 }
 
 /// Whether an event that is no connection's is wanted: a filter on ports or addresses excludes it.

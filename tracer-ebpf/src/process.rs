@@ -4,6 +4,7 @@ use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_current_pid_tgid};
 use tracer_common::{
     config::filter,
     conn::{OwnerSource, Tuple},
+    fields::MISSING,
     hook::Hook,
     process::{Process, ProcessKey, TICK, Total, flag},
     record::{ARGS, CGROUP_LEVELS, Kind, ProcessSeen},
@@ -131,7 +132,24 @@ fn cgroup_passes(leader: u64) -> bool {
     if config!(filters, u32) & filter::CGROUP == 0 {
         return true;
     }
-    let mut node = cgroup_node(leader);
+    is_in_group(cgroup_node(leader))
+}
+
+/// Whether `--cgroup` names the group where the socket, or the listener whose child it is, was made
+/// (`include/linux/cgroup-defs.h: struct sock_cgroup_data`). Up to 5.14 its pointer has flags in its low bits:
+/// bit 0 says that it is none.
+#[inline(always)]
+pub(crate) fn made_in_group(sk: u64) -> bool {
+    if config!(filters, u32) & filter::CGROUP == 0 || field!(sk_cgrp_data) == MISSING {
+        return false;
+    }
+    let cgroup: u64 = probe(sk, field!(sk_cgrp_data));
+    cgroup & 1 == 0 && is_in_group(probe(cgroup & !3, field!(kn)))
+}
+
+/// Walks up from a node of the hierarchy to the one that `--cgroup` names.
+#[inline(never)]
+fn is_in_group(mut node: u64) -> bool {
     for _ in 0..16 {
         if node == 0 {
             return false;

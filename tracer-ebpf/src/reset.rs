@@ -75,6 +75,7 @@ fn sent(sk: *const u8, skb: u64, reason: u32, run: Run) -> Outcome {
                     (*conn).owner_source,
                     0,
                     &tuple,
+                    filter::passes(&(*conn).owner, &tuple),
                     1,
                     reason,
                     now,
@@ -175,6 +176,7 @@ fn tell(conn: Option<*mut Conn>, tuple: &Tuple, sent: u8, reason: u32, now: u64)
                 (*conn).owner_source,
                 (*conn).id,
                 &(*conn).tuple,
+                filter::passes_of(conn),
                 sent,
                 reason,
                 now,
@@ -185,6 +187,7 @@ fn tell(conn: Option<*mut Conn>, tuple: &Tuple, sent: u8, reason: u32, now: u64)
             OwnerSource::Unknown as u8,
             0,
             tuple,
+            filter::passes(&ProcessKey::UNKNOWN, tuple),
             sent,
             reason,
             now,
@@ -198,11 +201,12 @@ fn tell_as(
     source: u8,
     id: u64,
     tuple: &Tuple,
+    passes: bool,
     sent: u8,
     reason: u32,
     now: u64,
 ) -> Outcome {
-    if !filter::passes(owner, tuple) {
+    if !passes {
         return Outcome::Filtered;
     }
     process::count(

@@ -192,6 +192,7 @@ fn born(sk: Sock, new: u8, id: u64, owner: &ProcessKey, now: u64) -> *mut Conn {
         } else {
             OwnerSource::Unknown as u8
         };
+        conn::note_group(conn, sk.addr());
     }
     conn
 }
@@ -271,7 +272,7 @@ unsafe fn tell_state(conn: *const Conn, old: u8, new: u8, in_old: u64, now: u64)
     }
     // SAFETY: guaranteed by the caller.
     unsafe {
-        if !filter::passes(&(*conn).owner, &(*conn).tuple) {
+        if !filter::passes_of(conn) {
             return Outcome::Filtered;
         }
         emit::event::<State>(&(*conn).owner, |to| {

@@ -218,7 +218,8 @@ pub(crate) unsafe fn overflow(conn: *const Conn, fate: Fate, now: u64) {
 unsafe fn tell(conn: *const Conn, fate: Fate, now: u64) -> Outcome {
     // SAFETY: guaranteed by the caller.
     let (owner, tuple) = unsafe { (&(*conn).owner, &(*conn).tuple) };
-    if !filter::passes(owner, tuple) {
+    // SAFETY: as above.
+    if !unsafe { filter::passes_of(conn) } {
         return Outcome::Filtered;
     }
     process::count(owner, Total::TimeWaitOverflow, 1);

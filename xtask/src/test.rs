@@ -34,7 +34,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "tracer-ebpf",
     ]));
 
-    let end_to_end = run_tests(build::end_to_end(tcptrace.as_os_str(), &[])?.arg("--").args(&args.args));
+    let end_to_end = run_tests(
+        build::end_to_end(tcptrace.as_os_str(), &[])?
+            .arg("--")
+            .args(&args.args),
+    );
 
     unit.and(end_to_end)
 }

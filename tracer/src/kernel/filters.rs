@@ -64,7 +64,7 @@ impl Filters {
     /// Whether only some owners' sockets are wanted.
     #[must_use]
     pub fn is_of_owners(&self) -> bool {
-        self.bits() & (filter::PID | filter::COMM | filter::CGROUP) != 0
+        self.bits() & filter::OWNERS != 0
     }
 
     /// Whether whole namespaces are watched, so that their counters can be compared.
