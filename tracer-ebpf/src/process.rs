@@ -132,7 +132,7 @@ fn cgroup_passes(leader: u64) -> bool {
     if config!(filters, u32) & filter::CGROUP == 0 {
         return true;
     }
-    is_in_group(cgroup_node(leader))
+    is_in_group(cgroup_node(leader)) == 1
 }
 
 /// Whether `--cgroup` names the group where the socket, or the listener whose child it is, was made
@@ -144,22 +144,24 @@ pub(crate) fn made_in_group(sk: u64) -> bool {
         return false;
     }
     let cgroup: u64 = probe(sk, field!(sk_cgrp_data));
-    cgroup & 1 == 0 && is_in_group(probe(cgroup & !3, field!(kn)))
+    cgroup & 1 == 0 && is_in_group(probe(cgroup & !3, field!(kn))) == 1
 }
 
-/// Walks up from a node of the hierarchy to the one that `--cgroup` names.
+/// Walks up from a node of the hierarchy to the one that `--cgroup` names; returns 1 when it is there. Exported, and so a global
+/// function of BTF: the verifier goes through it once, not once for each path that leads to it.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn is_in_group(mut node: u64) -> bool {
+pub(crate) extern "C" fn is_in_group(mut node: u64) -> u64 {
     for _ in 0..16 {
         if node == 0 {
-            return false;
+            return 0;
         }
         if probe::<u64>(node, field!(kn_id)) == config!(cgroup, u64) {
-            return true;
+            return 1;
         }
         node = probe(node, field!(kn_parent));
     }
-    false
+    0
 }
 
 /// `struct kernfs_node *` of a task's cgroup in the default hierarchy.

@@ -206,7 +206,16 @@ fn explain(error: &ProgramError, is_verbose: bool) -> String {
             io_error,
             verifier_log,
         } if is_verbose => format!("{io_error}\n{verifier_log}"),
-        ProgramError::LoadError { io_error, .. } => io_error.to_string(),
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            let log = verifier_log.to_string();
+            match log.lines().next().map(str::trim) {
+                None | Some("") => io_error.to_string(),
+                Some(reason) => format!("{io_error}: {reason}"),
+            }
+        }
         ProgramError::KProbeError(KProbeError::FileError { filename, io_error }) => {
             format!("{}: {io_error}", filename.display())
         }

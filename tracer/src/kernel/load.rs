@@ -56,11 +56,8 @@ pub(super) fn load(btf: &Btf, fields: &Fields, config: &Config, options: &Option
     }
     let level: u8 = if options.verbose { 4 } else { 0 };
     loader.override_global(aya_log::LEVEL, &level, false);
-    loader.verifier_log_level(if options.verbose {
-        VerifierLogLevel::STATS
-    } else {
-        VerifierLogLevel::DISABLE
-    });
+    // Errors only, when there are any. Without a log aya's second attempt, for the log, turns every refusal into EINVAL.
+    loader.verifier_log_level(VerifierLogLevel::STATS);
     loader.load(OBJECT).map_err(|error| {
         Error::unsupported(
             format!(

@@ -14,6 +14,8 @@ const ONCE: &[&str] = &[
     "process_identity::name_after_exec",
     // cgroup_attach_task
     "process_identity::moved_to_another_control_group",
+    // The programs with a filter on, which makes more for the verifier to go through.
+    "filters::cgroup_of_a_connection_without_an_owner",
     // tcp_retransmit_skb
     "retransmits::ipv4",
     // tcp_retransmit_synack
