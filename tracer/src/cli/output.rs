@@ -3,14 +3,17 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, ErrorKind, IsTerminal as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, fchown},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    file::place,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Output {
@@ -42,17 +45,10 @@ impl Output {
         }
     }
 
-    /// Writes all of it. A new file can be read by its owner only, as it holds addresses.
+    /// Writes all of it, or leaves the file as it was. A new one can be read by its owner only, as it holds addresses.
     pub(super) fn write(&self, text: &str) -> Result<()> {
         match &self.output {
-            Some(path) => OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(path)
-                .and_then(|mut file| file.write_all(text.as_bytes()))
-                .with_context(|| format!("cannot write {}", path.display()))?,
+            Some(path) => replace(path, text)?,
             None => match io::stdout().lock().write_all(text.as_bytes()) {
                 // The reader of our output has gone, as `head` does.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
@@ -61,6 +57,31 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// Writes a file that takes its name, and the place of one that is there, once all of it is written.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    // A link stays, and what it points to is replaced.
+    let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let before = fs::metadata(&whole).ok();
+    if before.as_ref().is_some_and(|before| !before.is_file()) {
+        // A device or a pipe cannot be replaced.
+        let mut file = OpenOptions::new()
+            .write(true)
+            .open(path)
+            .with_context(cannot)?;
+        return Ok(file.write_all(text.as_bytes()).with_context(cannot)?);
+    }
+    let (mut file, place) = place::create(&whole, true)?;
+    if let Some(before) = before {
+        // Without the right to do so it belongs to who made it.
+        let _ = fchown(&file, Some(before.uid()), Some(before.gid()));
+        file.set_permissions(before.permissions())
+            .with_context(cannot)?;
+    }
+    file.write_all(text.as_bytes()).with_context(cannot)?;
+    place.keep()
 }
 
 /// That what is written to `path` goes into none of the files that are read, by whatever name.
@@ -95,4 +116,44 @@ pub(super) fn json(value: &impl Serialize) -> Result<String> {
     let mut text = serde_json::to_string(value).context("cannot make JSON")?;
     text.push('\n');
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{File, Permissions},
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    use super::*;
+
+    /// Whoever reads the file meanwhile has the old one or the new one, never a part.
+    #[test]
+    fn a_file_is_replaced_at_once_and_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("r"), folder.path().join("link"));
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        replace(&path, "first").unwrap();
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        symlink("r", &link).unwrap();
+        let reader = File::open(&path).unwrap();
+        replace(&link, "second").unwrap();
+        assert_eq!(io::read_to_string(reader).unwrap(), "first");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(mode(), 0o644);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_written_to() {
+        replace(Path::new("/dev/null"), "text").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        let full = replace(Path::new("/dev/full"), "text").unwrap_err();
+        assert!(
+            full.to_string().contains("cannot write /dev/full"),
+            "{full}"
+        );
+    }
 }

@@ -2,9 +2,12 @@
 
 use std::{borrow::Cow, fs, io, net::SocketAddr, path::Path, rc::Rc, sync::Arc};
 
-use arrow_array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, types::Int16Type};
+use arrow_array::{
+    ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringViewArray, new_null_array,
+    types::{Int16Type, Int32Type},
+};
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, TimeUnit, UnionFields, UnionMode};
 use proptest::prelude::*;
 use tracer_common::{
     conn::OwnerSource,
@@ -86,7 +89,7 @@ impl Sink for Fed {
 const SECOND: u64 = 1_000_000_000;
 const BEGIN: u64 = 1_700_000_000 * SECOND;
 
-fn who(pid: u32, comm: &str, cgroup: &str) -> Rc<Identity> {
+pub(super) fn who(pid: u32, comm: &str, cgroup: &str) -> Rc<Identity> {
     Rc::new(Identity {
         pid,
         start: Time(BEGIN - u64::from(pid)),
@@ -110,7 +113,7 @@ fn owners() -> Vec<Option<Rc<Identity>>> {
     ]
 }
 
-fn ends(local: &str, remote: Option<&str>) -> Option<Ends> {
+pub(super) fn ends(local: &str, remote: Option<&str>) -> Option<Ends> {
     Some(Ends {
         local: local.parse().unwrap(),
         remote: remote.map(|remote| remote.parse().unwrap()),
@@ -225,7 +228,7 @@ fn event(number: u64) -> Event {
     }
 }
 
-fn start() -> Start {
+pub(super) fn start() -> Start {
     Start {
         event: "start",
         schema: 1,
@@ -241,7 +244,7 @@ fn start() -> Start {
     }
 }
 
-fn hooks(count: u64) -> Vec<HookRow> {
+pub(super) fn hooks(count: u64) -> Vec<HookRow> {
     let row = |hook, rung| HookRow {
         hook,
         rung,
@@ -262,7 +265,7 @@ fn hooks(count: u64) -> Vec<HookRow> {
     ]
 }
 
-fn processes(count: u64) -> Vec<ProcessRow> {
+pub(super) fn processes(count: u64) -> Vec<ProcessRow> {
     owners()
         .into_iter()
         .map(|who| ProcessRow {
@@ -561,7 +564,7 @@ fn files_of_all_versions_are_read() {
     }
 }
 
-/// A file of a later program of the same version: it has a column and a kind of row that are not known here, and
+/// A file of a later program of the same version: it has columns of every type and a kind of row that are not known here, and
 /// lacks a column.
 #[test]
 fn what_is_not_known_is_passed_over_and_what_is_missing_is_null() {
@@ -575,12 +578,11 @@ fn what_is_not_known_is_passed_over_and_what_is_missing_is_null() {
         .iter()
         .filter(|field| !lacks(field))
         .collect();
-    let (later, texts) = (
-        Field::new("of_later", DataType::Int64, true),
-        Field::new_dictionary("text_of_later", DataType::Int16, DataType::Utf8, true),
-    );
+    let texts = Field::new_dictionary("text_of_later", DataType::Int16, DataType::Utf8, true);
+    let later = types_of_later().into_iter().enumerate();
+    let later = later.map(|(place, kind)| Field::new(format!("of_later_{place}"), kind, true));
     let fields = fields.into_iter().map(|field| field.as_ref().clone());
-    let fields: Vec<Field> = [later].into_iter().chain(fields).chain([texts]).collect();
+    let fields: Vec<Field> = later.chain(fields).chain([texts]).collect();
     let metadata = schema.metadata().clone();
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
     let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
@@ -591,7 +593,9 @@ fn what_is_not_known_is_passed_over_and_what_is_missing_is_null() {
             let column = |field: &Arc<Field>| -> ArrayRef {
                 match (field.name().as_str(), batch.column_by_name(field.name())) {
                     (_, Some(column)) => Arc::clone(column),
-                    ("of_later", _) => Arc::new(Int64Array::from(vec![-1; batch.num_rows()])),
+                    (name, _) if name.starts_with("of_later") => {
+                        of_later(field.data_type(), batch.num_rows())
+                    }
                     _ => Arc::new(DictionaryArray::<Int16Type>::from_iter(
                         (0..batch.num_rows()).map(|row| (row % 2 == 0).then_some("later")),
                     )),
@@ -617,6 +621,55 @@ fn what_is_not_known_is_passed_over_and_what_is_missing_is_null() {
     assert_eq!(completeness.unwrap(), Completeness::Complete);
     let parts: Vec<Part> = parts.into_iter().map(without_srtt).collect();
     assert_eq!(fed.0, parts);
+}
+
+/// A type of each layout that Arrow has.
+fn types_of_later() -> Vec<DataType> {
+    let item = |kind| Arc::new(Field::new("item", kind, true));
+    let name = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let entries = [item(DataType::Utf8), item(DataType::Float32)];
+    let of_union = || {
+        let fields = [DataType::Int64, DataType::Utf8].map(item);
+        UnionFields::try_new([0, 1], fields).unwrap()
+    };
+    vec![
+        DataType::Int64,
+        DataType::Null,
+        DataType::Float64,
+        DataType::Utf8,
+        DataType::LargeBinary,
+        DataType::FixedSizeBinary(3),
+        DataType::Utf8View,
+        DataType::Timestamp(TimeUnit::Second, None),
+        DataType::List(item(name())),
+        DataType::LargeList(item(DataType::Utf8View)),
+        DataType::ListView(item(DataType::Boolean)),
+        DataType::FixedSizeList(item(DataType::Int8), 2),
+        DataType::Struct(entries.into_iter().collect()),
+        DataType::Union(of_union(), UnionMode::Sparse),
+        DataType::Union(of_union(), UnionMode::Dense),
+        DataType::RunEndEncoded(
+            Arc::new(Field::new("run_ends", DataType::Int32, false)),
+            item(DataType::Utf8),
+        ),
+        name(),
+    ]
+}
+
+/// A column of a type; of some with values, so that they have what is not in each batch.
+fn of_later(kind: &DataType, rows: usize) -> ArrayRef {
+    match kind {
+        DataType::Int64 => Arc::new(Int64Array::from(vec![-1; rows])),
+        DataType::Utf8View => {
+            Arc::new(StringViewArray::from_iter_values((0..rows).map(|row| {
+                format!("a text that is too long to stand in its view, {row}")
+            })))
+        }
+        DataType::Dictionary(..) => Arc::new(DictionaryArray::<Int32Type>::from_iter(
+            std::iter::repeat_n(Some("later"), rows),
+        )),
+        kind => new_null_array(kind, rows),
+    }
 }
 
 fn without_srtt(mut part: Part) -> Part {

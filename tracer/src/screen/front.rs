@@ -13,8 +13,8 @@ use super::{
     terminal::{self, Guard},
 };
 
-/// The screen is drawn this often at most, unless a key asks for it.
-const FRAME: Duration = Duration::from_millis(100);
+/// The screen is drawn this often at most, unless a key asks for it: nobody reads faster, and drawing is most of what it takes.
+const FRAME: Duration = Duration::from_millis(200);
 
 /// What comes from the terminal.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::{
     measure::Cost,
     results::Results,
     spread::Spread,
-    variant::{ALL, JSON, LINES, RECORD, REPORT, REPORT_ALL, SCREEN},
+    variant::{ALL, JSON, KEYS, LINES, RECORD, REPORT, REPORT_ALL, SCREEN},
 };
 
 /// A bar and what was measured.
@@ -102,30 +102,21 @@ pub(crate) fn of(results: &Results) -> Vec<Bar> {
         bar(
             "what the screen takes beside adding up, of a processor at 500,000 events/s",
             "<= 5 %",
-            results.ns_more_per_event("churn", SCREEN, REPORT_ALL),
-            |ns| {
-                format!(
-                    "{:.1} % ({:.1} to {:.1})",
-                    share(ns.median),
-                    share(ns.low),
-                    share(ns.high)
-                )
+            results.share_more_at(500_000.0, ["trickle", "churn"], SCREEN, REPORT_ALL),
+            |share| {
+                let [median, low, high] = [share.median, share.low, share.high].map(|it| it * 1e2);
+                format!("{median:.1} % ({low:.1} to {high:.1})")
             },
-            |ns| share(ns.median) <= 5.0,
+            |share| share.median <= 0.05,
         ),
         bar(
             "from a key to what it shows while the churn floods the screen, the slowest",
             "<= 100 ms",
-            results.cost("churn", SCREEN, |_, cost| Some(slowest(cost)? * 1e3)),
+            results.cost("churn", KEYS, |_, cost| Some(slowest(cost)? * 1e3)),
             |ms| format!("{:.0} ms", ms.high),
             |ms| ms.high <= 100.0,
         ),
     ]
-}
-
-/// Of a processor, percent, at 500,000 events/s of so many ns each.
-fn share(ns: f64) -> f64 {
-    ns * 500_000.0 / 1e9 * 100.0
 }
 
 fn slowest(cost: &Cost) -> Option<f64> {

@@ -48,6 +48,14 @@ pub(crate) const LOADS: &[Load] = &[
             "connect, accept, close both ends, on one thread",
         )
     },
+    Load {
+        is_alone: true,
+        ..load(
+            "trickle",
+            "connections",
+            "the same once a millisecond: what a tracer takes whose time goes by, not its events",
+        )
+    },
     load(
         "churn-all",
         "connections",

@@ -53,7 +53,7 @@ pub(crate) struct Cost {
     pub(crate) skipped: u64,
     /// Its own count; null for another tracer.
     pub(crate) summary: Option<Summary>,
-    /// From a key until what it asks for was drawn, each time, seconds; of one that draws on a terminal.
+    /// From a key until what it asks for was drawn, each time, seconds; of one that is typed to.
     pub(crate) key_seconds: Vec<f64>,
     /// The trace file, of one that leaves one.
     pub(crate) file: Option<TraceFile>,
@@ -89,7 +89,11 @@ impl Bench {
         };
         let process = tracer.process();
         let (clock, before) = (process.clock()?, process.programs()?);
-        let (work, key_seconds) = tracer.looked_at(|| running.run(self.seconds))?;
+        let (work, key_seconds) = if variant.is_typed_to() {
+            tracer.typed_to(|| running.run(self.seconds))?
+        } else {
+            (running.run(self.seconds)?, vec![])
+        };
         tracer.drain()?;
         let memory = process.memory()?;
         let sum = |programs: &[Program]| programs.iter().map(|it| it.skipped).sum::<u64>();

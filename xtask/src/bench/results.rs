@@ -80,21 +80,35 @@ impl Results {
         }))
     }
 
-    /// Processor time of one tracer less that of another, of the same round, ns for each event of the first.
-    pub(crate) fn ns_more_per_event(
+    /// Processor time of one tracer less that of another, of the same round, as a share of a processor, when the first showed `rate`
+    /// events a second.
+    ///
+    /// Some of what it takes goes with its events and some with time alone, as a frame takes what it takes however many events came. So
+    /// each tracer's share is a straight line, through what it took under two loads, a calm and a busy one, of the same events at
+    /// different rates; and the two lines are compared at `rate`.
+    pub(crate) fn share_more_at(
         &self,
-        load: &str,
+        rate: f64,
+        [calm, busy]: [&str; 2],
         variant: &str,
         than: &str,
     ) -> Option<Spread> {
-        let for_each = |it: &Measurement| {
+        // A report does not count transitions, so the line is over pieces of work.
+        let point = |load, variant, round| {
+            let it = self.of(load, variant).find(|it| it.round == round)?;
             let cpu = it.tracer.as_ref()?.cpu;
-            Some((cpu.user + cpu.system) * 1e9 / it.work.done as f64)
+            Some((it.work.rate()?, (cpu.user + cpu.system) / it.work.seconds))
         };
-        Spread::of(self.of(load, variant).filter_map(|it| {
-            let other = self.of(load, than).find(|other| other.round == it.round)?;
+        Spread::of(self.of(busy, variant).filter_map(|it| {
             let events = it.tracer.as_ref()?.many_events()? / it.work.done as f64;
-            Some((for_each(it)? - for_each(other)?) / events)
+            let share = |variant| {
+                let points = [
+                    point(calm, variant, it.round)?,
+                    point(busy, variant, it.round)?,
+                ];
+                Some(on_the_line(points, rate / events))
+            };
+            Some(share(variant)? - share(than)?)
         }))
     }
 
@@ -109,6 +123,11 @@ impl Results {
             .filter_map(|it| number(it.tracer.as_ref()?))
             .max()
     }
+}
+
+/// Where the straight line through two points is at `x`.
+fn on_the_line([(x0, y0), (x1, y1)]: [(f64, f64); 2], x: f64) -> f64 {
+    y0 + (y1 - y0) / (x1 - x0) * (x - x0)
 }
 
 impl Work {
@@ -144,5 +163,18 @@ impl Cost {
     /// How fast the trace file was decoded and aggregated.
     pub(crate) fn events_per_second(&self) -> Option<f64> {
         Some(self.many_events()? / self.file?.report_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_with_time_does_not_grow_with_events() {
+        // A hundredth for its frames, and as much for each 10,000 events.
+        let share = |events: f64| 0.01 + events * 1e-6;
+        let points = [1_000.0, 20_000.0].map(|events| (events, share(events)));
+        assert!((on_the_line(points, 500_000.0) - share(500_000.0)).abs() < 1e-9);
     }
 }

@@ -75,9 +75,9 @@ impl Tracer {
         })
     }
 
-    /// Does `work`; meanwhile keys are pressed, where there is a terminal, as somebody does who looks at it. Returns how long each key
+    /// Does `work`; meanwhile keys are pressed on its terminal, as somebody does who looks at it. Returns how long each key
     /// took to show what it asks for, seconds, too.
-    pub(crate) fn looked_at<T>(
+    pub(crate) fn typed_to<T>(
         &mut self,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<(T, Vec<f64>)> {

@@ -25,6 +25,8 @@ enum Tool {
     Record,
     /// `watch` on a terminal, with every transition.
     Screen,
+    /// The same, and somebody presses keys.
+    Keys,
     Tcpstates,
     Bpftrace,
 }
@@ -37,6 +39,7 @@ pub(crate) const JSON: &str = "watch json";
 pub(crate) const ALL: &str = "watch json, all events";
 pub(crate) const RECORD: &str = "record";
 pub(crate) const SCREEN: &str = "screen, all events";
+pub(crate) const KEYS: &str = "screen, keys pressed";
 
 /// The first is what the others are compared with.
 pub(crate) const VARIANTS: &[Variant] = &[
@@ -65,6 +68,7 @@ pub(crate) const VARIANTS: &[Variant] = &[
     ),
     variant(RECORD, Tool::Record),
     variant(SCREEN, Tool::Screen),
+    variant(KEYS, Tool::Keys),
     variant("tcpstates", Tool::Tcpstates),
     variant("bpftrace", Tool::Bpftrace),
 ];
@@ -84,7 +88,12 @@ impl Variant {
 
     /// Whether it draws on a terminal.
     pub(crate) const fn is_on_a_terminal(&self) -> bool {
-        matches!(self.tool, Tool::Screen)
+        matches!(self.tool, Tool::Screen | Tool::Keys)
+    }
+
+    /// Whether keys are pressed on that.
+    pub(crate) const fn is_typed_to(&self) -> bool {
+        matches!(self.tool, Tool::Keys)
     }
 
     /// Whether it leaves a trace file.
@@ -99,7 +108,7 @@ impl Variant {
             // Those that stream what `report` adds up have the same.
             Tool::Report(_) => self.name == REPORT,
             Tool::Tcptrace(_) => self.name == ALL,
-            Tool::None | Tool::Record | Tool::Screen => false,
+            Tool::None | Tool::Record | Tool::Screen | Tool::Keys => false,
         }
     }
 
@@ -113,7 +122,9 @@ impl Variant {
             Tool::None | Tool::Tcpstates | Tool::Bpftrace => Ok(None),
             // A report does not count transitions.
             Tool::Report(_) if self.name == REPORT_ALL => Ok(None),
-            Tool::Tcptrace(_) | Tool::Record | Tool::Screen => Summary::read(said).map(Some),
+            Tool::Tcptrace(_) | Tool::Record | Tool::Screen | Tool::Keys => {
+                Summary::read(said).map(Some)
+            }
             Tool::Report(_) => Summary::of_report(output).map(Some),
         }
     }
@@ -128,7 +139,7 @@ impl Variant {
         Some(match self.tool {
             Tool::None => return None,
             Tool::Tcptrace(arguments) | Tool::Report(arguments) => tcptrace(arguments),
-            Tool::Screen => tcptrace(&["watch", "--events", "all"]),
+            Tool::Screen | Tool::Keys => tcptrace(&["watch", "--events", "all"]),
             Tool::Record => {
                 let (program, mut arguments) = tcptrace(&["record", "--system", "--force"]);
                 arguments.extend(["--output".into(), (&bench.trace_file).into()]);

@@ -3,12 +3,12 @@
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sched::{CloneFlags, unshare};
 
-use crate::work::{Load, Work, histogram, repeat};
+use crate::work::{Latency, Load, Work, histogram, repeat};
 
 /// A listener for each thread, which is its own client.
 pub(crate) struct Churn(Vec<TcpListener>);
@@ -51,6 +51,26 @@ impl Load for Churn {
             }
         });
         all.into()
+    }
+}
+
+/// As [`Churn`] on one thread, with time between two connections.
+pub(crate) struct Trickle(pub(crate) Churn);
+
+impl Load for Trickle {
+    fn run(&mut self, time: Duration) -> Work {
+        const BETWEEN: Duration = Duration::from_millis(1);
+        let end = Instant::now() + time;
+        let mut done = 0;
+        while Instant::now() < end {
+            self.0.rounds(1);
+            done += 1;
+            thread::sleep(BETWEEN);
+        }
+        Work {
+            done,
+            latency: Latency::None,
+        }
     }
 }
 

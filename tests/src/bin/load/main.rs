@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use churn::Churn;
+use churn::{Churn, Trickle};
 use tcptrace_tests::Netns;
 use work::{Load, Meter};
 
@@ -38,6 +38,7 @@ fn main() {
 fn load(name: &str, netns: &Netns) -> Box<dyn Load> {
     match name {
         "churn" => Box::new(Churn::new(1)),
+        "trickle" => Box::new(Trickle(Churn::new(1))),
         "churn-all" => Box::new(Churn::new(processors())),
         "overflow" => {
             netns.sysctl("net.ipv4.tcp_max_tw_buckets", "50");

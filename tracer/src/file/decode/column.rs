@@ -1,6 +1,6 @@
 //! A column of a file: of which type, and its values in a batch.
 
-use arrow_ipc::{Buffer, FieldNode, TimeUnit, Type};
+use arrow_ipc::{Buffer, FieldNode, TimeUnit, Type, UnionMode};
 
 use super::{Result, buffer::Source};
 
@@ -107,11 +107,93 @@ pub(super) enum Kind {
         dictionary: i64,
     },
     /// Not of this version: passed over.
-    Text,
+    Other(Shape),
+}
+
+/// What a column has in a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Columns, itself and those within it.
+    pub(super) nodes: usize,
+    /// Buffers, without those that each batch counts for itself.
+    pub(super) buffers: usize,
+    /// Columns whose buffers each batch counts (`variadicBufferCounts`).
+    pub(super) views: usize,
+}
+
+impl Shape {
+    /// Of a column of any type, `format/Columnar.rst` of Arrow: "Buffer Listing for Each Layout"; `None` for a type that Arrow did not
+    /// have. Its dictionaries are added to `dictionaries`.
+    fn of(field: &arrow_ipc::Field<'_>, dictionaries: &mut Vec<i64>) -> Option<Self> {
+        if let Some(dictionary) = field.dictionary() {
+            dictionaries.push(dictionary.id());
+        }
+        let mut shape = Self {
+            nodes: 1,
+            buffers: 2,
+            views: 0,
+        };
+        let mut within = Self::default();
+        for child in field.children().into_iter().flatten() {
+            let child = Self::of(&child, dictionaries)?;
+            within.nodes += child.nodes;
+            within.buffers += child.buffers;
+            within.views += child.views;
+        }
+        if field.dictionary().is_some() {
+            // What is within belongs to the dictionary.
+            return Some(shape);
+        }
+        shape.buffers = match field.type_type() {
+            Type::Null | Type::RunEndEncoded => 0,
+            Type::Struct_ | Type::FixedSizeList => 1,
+            Type::Union => match field.type_as_union()?.mode() {
+                UnionMode::Dense => 2,
+                _ => 1,
+            },
+            Type::Int
+            | Type::FloatingPoint
+            | Type::Bool
+            | Type::Decimal
+            | Type::Date
+            | Type::Time
+            | Type::Timestamp
+            | Type::Interval
+            | Type::Duration
+            | Type::FixedSizeBinary
+            | Type::List
+            | Type::LargeList
+            | Type::Map => 2,
+            Type::BinaryView | Type::Utf8View => {
+                shape.views = 1;
+                2
+            }
+            Type::Binary
+            | Type::Utf8
+            | Type::LargeBinary
+            | Type::LargeUtf8
+            | Type::ListView
+            | Type::LargeListView => 3,
+            _ => return None,
+        };
+        Some(Self {
+            nodes: shape.nodes + within.nodes,
+            buffers: shape.buffers + within.buffers,
+            views: shape.views + within.views,
+        })
+    }
 }
 
 impl Kind {
-    pub(super) fn of(field: &arrow_ipc::Field<'_>) -> Option<Self> {
+    /// Of a column; the dictionaries of one that is passed over are added to `dictionaries`. `None` where nothing behind it could be found.
+    pub(super) fn of(field: &arrow_ipc::Field<'_>, dictionaries: &mut Vec<i64>) -> Option<Self> {
+        match Self::known(field) {
+            Some(kind) => Some(kind),
+            None => Shape::of(field, dictionaries).map(Self::Other),
+        }
+    }
+
+    fn known(field: &arrow_ipc::Field<'_>) -> Option<Self> {
         let int = |int: arrow_ipc::Int<'_>| Self::Int {
             bits: int.bitWidth(),
             signed: int.is_signed(),
@@ -134,7 +216,6 @@ impl Kind {
                 (unit == TimeUnit::NANOSECOND).then_some(Self::Time)
             }
             Type::Bool => Some(Self::Flag),
-            Type::Utf8 => Some(Self::Text),
             _ => None,
         }
     }

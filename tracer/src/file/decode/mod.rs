@@ -15,7 +15,7 @@ use zstd::bulk::Decompressor;
 pub(super) use self::column::{Names, Numbers};
 use self::{
     buffer::Source,
-    column::{Fill, Flags, Kind},
+    column::{Fill, Flags, Kind, Shape},
 };
 use super::table::columns;
 
@@ -59,8 +59,8 @@ columns!(define);
 /// What a file's columns are, in their order.
 pub(super) struct Layout {
     fields: Vec<(String, Kind)>,
-    /// Which column a dictionary belongs to.
-    dictionaries: HashMap<i64, usize>,
+    /// Which column a dictionary belongs to; `None` for what is passed over.
+    dictionaries: HashMap<i64, Option<usize>>,
     zstd: Decompressor<'static>,
 }
 
@@ -74,16 +74,20 @@ impl Layout {
         };
         for field in schema.fields().into_iter().flatten() {
             let name = field.name().unwrap_or_default();
-            let kind = Kind::of(&field)
-                .ok_or_else(|| format!("column `{name}` has a type that no trace has"))?;
+            let mut passed_over = Vec::new();
+            let kind = Kind::of(&field, &mut passed_over)
+                .ok_or_else(|| format!("column `{name}` has a type that is not known"))?;
             if let Some(column) = table.column(name)
                 && !column.takes(kind)
             {
                 return Err(format!("column `{name}` has another type than in a trace"));
             }
             if let Kind::Name { dictionary } = kind {
-                layout.dictionaries.insert(dictionary, layout.fields.len());
+                let at = layout.fields.len();
+                layout.dictionaries.insert(dictionary, Some(at));
             }
+            let passed_over = passed_over.into_iter().map(|dictionary| (dictionary, None));
+            layout.dictionaries.extend(passed_over);
             layout.fields.push((name.to_owned(), kind));
         }
         Ok(layout)
@@ -96,13 +100,13 @@ impl Layout {
         body: &[u8],
         table: &mut Table,
     ) -> Result<()> {
-        let name = self
+        let at = *self
             .dictionaries
             .get(&batch.id())
-            .and_then(|at| self.fields.get(*at))
-            .map(|(name, _)| name.as_str())
             .ok_or("texts of no column")?;
-        let Some(texts) = table.column(name).and_then(|column| column.texts()) else {
+        let name = at.and_then(|at| self.fields.get(at));
+        let column = name.and_then(|(name, _)| table.column(name));
+        let Some(texts) = column.and_then(|column| column.texts()) else {
             return Ok(());
         };
         if batch.isDelta() {
@@ -147,15 +151,18 @@ impl Layout {
         table: &mut Table,
     ) -> Result<usize> {
         let (mut source, mut nodes, mut buffers) = Source::of(batch, body, &mut self.zstd)?;
+        let mut views = batch.variadicBufferCounts().into_iter().flatten();
         for (name, kind) in &self.fields {
+            if let Kind::Other(shape) = kind {
+                pass_over(*shape, &mut nodes, &mut buffers, &mut views)
+                    .ok_or_else(|| format!("no column `{name}`"))?;
+                continue;
+            }
             let (Some(node), Some(valid), Some(values)) =
                 (nodes.next(), buffers.next(), buffers.next())
             else {
                 return Err(format!("no column `{name}`"));
             };
-            if *kind == Kind::Text {
-                buffers.next();
-            }
             if let Some(column) = table.column(name) {
                 column
                     .fill(&mut source, node, [valid, values])
@@ -164,4 +171,19 @@ impl Layout {
         }
         Ok(source.rows)
     }
+}
+
+/// Passes over what a column of a later version has in a batch; `None` when it is not there.
+fn pass_over<N, B>(
+    shape: Shape,
+    nodes: &mut impl Iterator<Item = N>,
+    buffers: &mut impl Iterator<Item = B>,
+    views: &mut impl Iterator<Item = i64>,
+) -> Option<()> {
+    let mut count = shape.buffers;
+    for _ in 0..shape.views {
+        count = count.checked_add(usize::try_from(views.next()?).ok()?)?;
+    }
+    let is_there = nodes.take(shape.nodes).count() == shape.nodes;
+    (is_there && buffers.take(count).count() == count).then_some(())
 }

@@ -19,11 +19,12 @@ mod tell;
 mod turns;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io,
     time::{Duration, Instant},
 };
 
+use rustc_hash::FxHashMap;
 use tracer_common::{record::Cause, tcp::errno::ECONNREFUSED};
 
 use self::{loss::Loss, process::Processes, tell::Tell, turns::Turns};
@@ -80,7 +81,7 @@ pub struct Collector {
     /// Connections of the process that somebody looks at.
     looked_at: looked_at::Told,
     /// Connections that nothing is acknowledged on, and whose they are.
-    stalled: HashMap<(u32, Ends), Option<Pid>>,
+    stalled: FxHashMap<(u32, Ends), Option<Pid>>,
 }
 
 impl Collector {
@@ -104,7 +105,7 @@ impl Collector {
             hurried: 0,
             refused: refused::Peers::new(),
             looked_at: looked_at::Told::new(),
-            stalled: HashMap::new(),
+            stalled: FxHashMap::default(),
         }
     }
 

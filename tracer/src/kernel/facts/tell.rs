@@ -2,10 +2,11 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     io,
 };
 
+use rustc_hash::FxHashMap;
 use tracer_common::tcp::state;
 
 use crate::{
@@ -23,7 +24,7 @@ const SUBJECTS: usize = 16_384;
 pub(super) struct Tell {
     epoch: Epoch,
     now: Time,
-    told: HashMap<Subject, BTreeMap<Cow<'static, str>, Value>>,
+    told: FxHashMap<Subject, BTreeMap<Cow<'static, str>, Value>>,
     waiting: Vec<Fact>,
 }
 
@@ -32,7 +33,7 @@ impl Tell {
         Self {
             epoch,
             now: Time::default(),
-            told: HashMap::new(),
+            told: FxHashMap::default(),
             waiting: Vec::new(),
         }
     }

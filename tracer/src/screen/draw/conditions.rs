@@ -8,7 +8,7 @@ use ratatui::{
 };
 
 use super::{
-    line::part,
+    line::{part, put},
     number::{count, gauge, percent},
     theme::Theme,
 };
@@ -23,7 +23,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
         since_boot(conditions, theme),
     ];
     for (line, y) in lines.iter().zip(area.y..area.bottom()) {
-        buffer.set_line(area.x, y, line, area.width);
+        put(buffer, area.x, y, line, area.width);
     }
 }
 

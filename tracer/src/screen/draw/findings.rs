@@ -8,7 +8,7 @@ use ratatui::{
 };
 
 use super::{
-    line::{cut, part, rule, wrap},
+    line::{cut, part, put, rule, wrap},
     number::{age, span},
     theme::Theme,
 };
@@ -37,13 +37,13 @@ pub(super) fn panel(buffer: &mut Buffer, area: Rect, state: &State, theme: &Them
         let mut line = head;
         line.push_span(part(cut(&finding.sentence, left, theme), style));
         line.push_span(part(since, theme.faint()));
-        buffer.set_line(area.x, y, &line, area.width);
+        put(buffer, area.x, y, &line, area.width);
         y += 1;
     }
     let more = state.findings.len().saturating_sub(room);
     if more > 0 && y < area.bottom() {
         let line = Line::styled(format!("  and {more} more: f"), theme.faint());
-        buffer.set_line(area.x, y, &line, area.width);
+        put(buffer, area.x, y, &line, area.width);
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) fn page(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
     let lines = lines(state, area.width.into(), theme);
     let seen = lines.iter().skip(state.view.scrolled_page);
     for (line, y) in seen.zip(area.y + 1..area.bottom()) {
-        buffer.set_line(area.x, y, line, area.width);
+        put(buffer, area.x, y, line, area.width);
     }
 }
 

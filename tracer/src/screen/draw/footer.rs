@@ -6,7 +6,10 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{line::part, theme::Theme};
+use super::{
+    line::{part, put},
+    theme::Theme,
+};
 use crate::screen::state::{Overlay, Page, State};
 
 // The first are always seen; what a small screen cuts is in the help.
@@ -69,5 +72,5 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
         }
         line
     };
-    buffer.set_line(area.x, area.y, &line, area.width);
+    put(buffer, area.x, area.y, &line, area.width);
 }

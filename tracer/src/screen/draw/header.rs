@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use super::{
-    line::{cut, part},
+    line::{cut, part, put},
     number::{clock, count, rate, time_of_day},
     theme::Theme,
 };
@@ -31,14 +31,14 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
         .min(area.width);
     let left = area.width.saturating_sub(width + 1);
     let line = first(state, left.into(), theme);
-    buffer.set_line(area.x, area.y, &line, left);
-    buffer.set_line(area.x + area.width - width, area.y, &lost, width);
+    put(buffer, area.x, area.y, &line, left);
+    put(buffer, area.x + area.width - width, area.y, &lost, width);
     if area.height > 1 {
         let line = match &state.player {
             Some(player) => play(state, player, usize::from(area.width), theme),
             None => second(state, theme),
         };
-        buffer.set_line(area.x, area.y + 1, &line, area.width);
+        put(buffer, area.x, area.y + 1, &line, area.width);
     }
 }
 

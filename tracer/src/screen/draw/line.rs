@@ -60,6 +60,30 @@ pub(super) fn part<'a>(text: impl Into<std::borrow::Cow<'a, str>>, style: Style)
     Span::styled(text, style)
 }
 
+/// Puts a line onto the screen, as [`Buffer::set_line`] does. To tell where a letter ends is most of what
+/// drawing takes, and of plain ones it is known.
+pub(super) fn put(buffer: &mut Buffer, x: u16, y: u16, line: &Line<'_>, width: u16) {
+    let right = buffer.area.right().min(x.saturating_add(width));
+    let mut at = x;
+    for span in line {
+        let style = line.style.patch(span.style);
+        if span.content.chars().all(is_plain) {
+            for (char, x) in span.content.chars().zip(at..right) {
+                buffer[(x, y)].set_char(char).set_style(style);
+                at = x + 1;
+            }
+        } else {
+            let left = right.saturating_sub(at).into();
+            (at, _) = buffer.set_stringn(at, y, &span.content, left, style);
+        }
+    }
+}
+
+/// Whether a character is a letter by itself, of width one, where all beside it are such.
+const fn is_plain(char: char) -> bool {
+    matches!(char, ' '..='~' | '\u{2026}' | '\u{2190}'..='\u{2193}' | '\u{2500}'..='\u{257f}')
+}
+
 /// A line as so many lines of a width as it takes, broken between words; all but the first are indented.
 #[must_use]
 pub(super) fn wrap(line: Line<'static>, width: usize, indent: usize) -> Vec<Line<'static>> {
@@ -115,12 +139,34 @@ pub(super) fn rule(buffer: &mut Buffer, area: Rect, title: Vec<Span<'_>>, theme:
     line.push_span(Span::raw(" "));
     let rest = usize::from(area.width).saturating_sub(line.width());
     line.push_span(part(theme.signs.rule.repeat(rest), theme.faint()));
-    buffer.set_line(area.x, area.y, &line, area.width);
+    put(buffer, area.x, area.y, &line, area.width);
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever the letters: wide ones, those of several characters, those that are not printable.
+        #[test]
+        fn a_line_is_put_as_ratatui_puts_it(
+            spans in proptest::collection::vec("[ -~]{0,9}|[ -~…─→]{0,9}|[a\u{301}\u{200d}\u{fe0f}世👩→\u{1}]{0,9}|\\PC{0,9}", 0..5),
+            x in 0..12u16,
+            width in 0..30u16,
+        ) {
+            let mut line = Line::default().style(Style::new().bold());
+            for (place, text) in (0..).zip(spans) {
+                line.push_span(part(text, Style::new().fg(ratatui::style::Color::Indexed(place))));
+            }
+            let area = Rect::new(0, 0, 20, 2);
+            let (mut ours, mut theirs) = (Buffer::empty(area), Buffer::empty(area));
+            put(&mut ours, x, 1, &line, width);
+            theirs.set_line(x, 1, &line, width);
+            prop_assert_eq!(ours, theirs);
+        }
+    }
 
     #[test]
     fn a_line_is_wrapped_between_words_and_nothing_is_lost() {

@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::{
     conditions::fullness,
-    line::{cut, part, rule, wrap},
+    line::{cut, part, put, rule, wrap},
     number::{age, bars, count, gauge, rate, span, time_of_day},
     stream,
     theme::Theme,
@@ -43,7 +43,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, pid: Pid, the
     let top = top(state, pid, area.width.into(), theme);
     let mut y = area.y + 1;
     for line in top.iter().skip(state.view.scrolled_page).take(most) {
-        buffer.set_line(area.x, y, line, area.width);
+        put(buffer, area.x, y, line, area.width);
         y += 1;
     }
     let table = Rect {
@@ -186,7 +186,8 @@ fn connections(buffer: &mut Buffer, area: Rect, state: &State, scrolled: usize, 
     let widths = widths(area.width);
     if area.height > 1 {
         let heads = columns(widths, HEADS.map(str::to_owned), theme);
-        buffer.set_line(
+        put(
+            buffer,
             area.x,
             area.y + 1,
             &Line::styled(heads, theme.faint()),
@@ -206,7 +207,7 @@ fn connections(buffer: &mut Buffer, area: Rect, state: &State, scrolled: usize, 
             ratatui::style::Style::new()
         };
         let text = columns(widths, cells(conn, state), theme);
-        buffer.set_line(area.x, y, &Line::styled(text, style), area.width);
+        put(buffer, area.x, y, &Line::styled(text, style), area.width);
     }
 }
 
@@ -274,7 +275,8 @@ fn its_events(buffer: &mut Buffer, area: Rect, state: &State, pid: Pid, theme: &
         theme,
     );
     for (event, y) in state.events_of(pid).zip(area.y + 1..area.bottom()) {
-        buffer.set_line(
+        put(
+            buffer,
             area.x,
             y,
             &stream::line(event, area.width.into(), theme),

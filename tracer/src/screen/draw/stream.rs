@@ -8,7 +8,7 @@ use ratatui::{
 use tracer_common::conn::OwnerSource;
 
 use super::{
-    line::{cut_name, pad, part, rule},
+    line::{cut_name, pad, part, put, rule},
     number::{count, time_of_day},
     theme::Theme,
 };
@@ -27,7 +27,8 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
     let mut is_empty = true;
     for (event, y) in events.zip(area.y + STREAM_HEAD..area.bottom()) {
         is_empty = false;
-        buffer.set_line(
+        put(
+            buffer,
             area.x,
             y,
             &line(event, area.width.into(), theme),
@@ -36,7 +37,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
     }
     if is_empty && area.height > STREAM_HEAD {
         let text = Line::styled("no events", theme.faint());
-        buffer.set_line(area.x, area.y + STREAM_HEAD, &text, area.width);
+        put(buffer, area.x, area.y + STREAM_HEAD, &text, area.width);
     }
 }
 

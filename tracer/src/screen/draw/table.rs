@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{
     conditions::fullness,
-    line::{cut, cut_name, pad, part, rule},
+    line::{cut, cut_name, pad, part, put, rule},
     number::{age, bars, count, gauge, percent, rate},
     theme::Theme,
 };
@@ -241,7 +241,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
             });
             line.push_span(" ");
         }
-        buffer.set_line(area.x, y, &line, area.width);
+        put(buffer, area.x, y, &line, area.width);
         if is_selected {
             let area = Rect {
                 y,
@@ -258,7 +258,13 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
             "nothing matches the filter; Esc shows all"
         };
         let y = area.y + layout::TABLE_HEAD;
-        buffer.set_line(area.x, y, &Line::styled(text, theme.faint()), area.width);
+        put(
+            buffer,
+            area.x,
+            y,
+            &Line::styled(text, theme.faint()),
+            area.width,
+        );
     }
 }
 
@@ -275,7 +281,7 @@ fn heads(buffer: &mut Buffer, area: Rect, columns: &[Column], state: &State, the
         heads.push_span(part(aligned(column, column.head, theme), style));
         heads.push_span(" ");
     }
-    buffer.set_line(area.x, area.y + 1, &heads, area.width);
+    put(buffer, area.x, area.y + 1, &heads, area.width);
 }
 
 fn aligned(column: &Column, text: &str, theme: &Theme) -> String {

@@ -12,7 +12,7 @@ use crate::{event::Event, time::Time};
 /// Events that are kept: what one may scroll back over.
 const KEPT: usize = 10_000;
 /// A quota is for this long, about the time between two frames, ns.
-const MOMENT: u64 = 100_000_000;
+const MOMENT: u64 = 200_000_000;
 /// Events of one kind that are kept of a moment, of those that are shown and of those that are hidden.
 const QUOTA: u16 = 500;
 
