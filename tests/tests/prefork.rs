@@ -14,16 +14,19 @@ use tcptrace_tests::{
 
 const PORT: u16 = 8080;
 
-/// Answers to `clients` times `each` requests, by the client's port.
-fn ask(netns: &Netns, clients: usize, each: usize) -> BTreeMap<i64, String> {
-    let answers = Mutex::new(BTreeMap::new());
+/// The processes that served a client's port, one for each connection: the kernel gives a port again within a run.
+type Workers = BTreeMap<i64, Vec<u32>>;
+
+/// Answers to `clients` times `each` requests, each a client's port and the worker.
+fn ask(netns: &Netns, clients: usize, each: usize) -> Vec<(i64, u32)> {
+    let answers = Mutex::new(Vec::new());
     netns.run(|| {
         std::thread::scope(|scope| {
             for _ in 0..clients {
                 scope.spawn(|| {
                     for _ in 0..each {
-                        let (port, answer) = get();
-                        answers.lock().unwrap().insert(port, answer);
+                        let answer = get();
+                        answers.lock().unwrap().push(answer);
                     }
                 });
             }
@@ -32,7 +35,16 @@ fn ask(netns: &Netns, clients: usize, each: usize) -> BTreeMap<i64, String> {
     answers.into_inner().unwrap()
 }
 
-fn get() -> (i64, String) {
+fn by_port(answers: impl IntoIterator<Item = (i64, u32)>) -> Workers {
+    let mut workers = Workers::new();
+    for (port, worker) in answers {
+        workers.entry(port).or_default().push(worker);
+    }
+    workers.values_mut().for_each(|pids| pids.sort_unstable());
+    workers
+}
+
+fn get() -> (i64, u32) {
     let mut stream = sockets::connect(&format!("127.0.0.1:{PORT}")).unwrap();
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();
@@ -41,36 +53,35 @@ fn get() -> (i64, String) {
         answer.starts_with("HTTP/1.") && answer.contains(" 200 "),
         "{answer}"
     );
-    let body = answer.rsplit("\r\n\r\n").next().unwrap().trim().to_owned();
-    (stream.local_addr().unwrap().port().into(), body)
+    let body = answer.rsplit("\r\n\r\n").next().unwrap().trim();
+    let port = stream.local_addr().unwrap().port().into();
+    (port, body.parse().unwrap())
 }
 
 fn answers(netns: &Netns) -> bool {
     netns.run(|| std::net::TcpStream::connect(("127.0.0.1", PORT)).is_ok())
 }
 
-/// Every connection at the server's side has the process that `worker` names for the client's port. An accept that the
-/// kernel skipped, and counted, is made up for.
-fn each_has_its_worker(ended: &Ended, worker: &BTreeMap<i64, u32>, comm: &str) {
-    let records: Vec<_> = ended
-        .of("connection")
-        .into_iter()
-        .filter(|event| event.num("lport") == i64::from(PORT))
-        .collect();
+/// Every connection at the server's side has a process of its own among those that `answered` names for the client's
+/// port. An accept that the kernel skipped, and counted, is made up for.
+fn each_has_its_worker(ended: &Ended, answered: &Workers, comm: &str) {
     let skipped = |hook| ended.hook(hook)["skipped"].as_u64().unwrap() as usize;
-    let missing = worker.len() - records.len();
-    assert!(
-        missing <= skipped("inet_sock_set_state"),
-        "{missing} missing"
-    );
-    let mut unseen = 0;
-    for event in records {
-        let (pid, source) = (event.pid(), event.text("owner_source"));
-        if source == "unknown" {
-            unseen += 1;
+    let (mut left, mut unseen) = (answered.clone(), 0);
+    let mut unnamed = BTreeMap::<i64, usize>::new();
+    for event in ended.of("connection") {
+        if event.num("lport") != i64::from(PORT) {
             continue;
         }
-        assert_eq!(pid, worker[&event.num("rport")], "{event:?}");
+        let (port, source) = (event.num("rport"), event.text("owner_source"));
+        if source == "unknown" {
+            unseen += 1;
+            *unnamed.entry(port).or_default() += 1;
+            continue;
+        }
+        let pids = left.entry(port).or_default();
+        let place = pids.iter().position(|pid| *pid == event.pid());
+        let place = place.unwrap_or_else(|| panic!("{:?}: {event:?}", answered.get(&port)));
+        pids.swap_remove(place);
         assert_eq!((event.text("comm"), event.text("role")), (comm, "passive"));
         if source == "iter" {
             unseen += 1;
@@ -78,25 +89,37 @@ fn each_has_its_worker(ended: &Ended, worker: &BTreeMap<i64, u32>, comm: &str) {
             assert_eq!(source, "accept", "{event:?}");
         }
     }
+    for (port, unnamed) in &unnamed {
+        let left = left.get(port).map_or(0, Vec::len);
+        assert!(*unnamed <= left, "port {port}: {unnamed} more, {left} left");
+    }
+    let missing = left.values().map(Vec::len).sum::<usize>() - unnamed.values().sum::<usize>();
+    assert!(
+        missing <= skipped("inet_sock_set_state"),
+        "{missing} missing"
+    );
     let skipped_accepts = skipped("accept");
     assert!(
         unseen <= skipped_accepts,
         "{unseen} unseen, {skipped_accepts} skipped"
     );
-    let workers: BTreeSet<_> = worker.values().collect();
+    let workers: BTreeSet<_> = answered.values().flatten().collect();
     assert!(
         workers.len() > 1,
         "the load must reach several workers: {workers:?}"
     );
     for pid in workers {
-        let number = worker.values().filter(|other| *other == pid).count();
+        let number = answered
+            .values()
+            .flatten()
+            .filter(|other| *other == pid)
+            .count();
         let counted = ended.process(*pid)["connections"].as_u64().unwrap() as usize;
         assert!(counted <= number && counted + unseen + missing >= number);
     }
 }
 
-fn nginx(listen: &str) {
-    let netns = Netns::new();
+fn nginx(netns: &Netns, listen: &str) {
     let server = Nginx::start(
         netns.command(Nginx::path()),
         "worker_processes 4; events { worker_connections 64; accept_mutex off; }",
@@ -105,37 +128,40 @@ fn nginx(listen: &str) {
             "listen {listen}; access_log FOLDER/access own; location / {{ return 200 \"$pid\"; }}"
         ),
     );
-    wait::until_true("nginx answers", || answers(&netns));
-    let trace = Trace::start(&netns, &[]);
-    let answers = ask(&netns, 12, 40);
+    wait::until_true("nginx answers", || answers(netns));
+    netns.quiet();
+    let trace = Trace::start(netns, &[]);
+    let answers = ask(netns, 12, 40);
     // nginx writes a line once a request is done, and closes the connection after that.
     wait::until_true("nginx has logged all", || {
         server.log("access").lines().count() >= answers.len()
     });
     netns.quiet();
     let ended = trace.stop();
-    let worker: BTreeMap<i64, u32> = server
-        .log("access")
-        .lines()
-        .map(|line| line.split_once(' ').unwrap())
-        .map(|(port, pid)| (port.parse().unwrap(), pid.parse().unwrap()))
-        .collect();
-    assert_eq!(worker.len(), answers.len());
-    for (port, pid) in &worker {
-        assert_eq!(answers[port], pid.to_string(), "the log and the page agree");
-    }
-    each_has_its_worker(&ended, &worker, "nginx");
+    let log = server.log("access");
+    let logged = log.lines().map(|line| line.split_once(' ').unwrap());
+    let logged = by_port(logged.map(|(port, pid)| (port.parse().unwrap(), pid.parse().unwrap())));
+    assert_eq!(logged, by_port(answers), "the log and the page");
+    each_has_its_worker(&ended, &logged, "nginx");
 }
 
 #[test]
 fn nginx_with_one_listener() {
-    nginx("127.0.0.1:8080");
+    nginx(&Netns::new(), "127.0.0.1:8080");
 }
 
 /// A listener for each worker, all made by the master.
 #[test]
 fn nginx_with_reuseport() {
-    nginx("127.0.0.1:8080 reuseport");
+    nginx(&Netns::new(), "127.0.0.1:8080 reuseport");
+}
+
+/// Fewer ports than connections: each is used several times.
+#[test]
+fn nginx_with_clients_on_few_ports() {
+    let netns = Netns::new();
+    netns.sysctl("net.ipv4.ip_local_port_range", "40000 40099");
+    nginx(&netns, "127.0.0.1:8080");
 }
 
 #[test]
@@ -151,13 +177,10 @@ def app(environ, start_response):
     let server = Gunicorn::start(command, &["--workers", "3"], APPLICATION);
     wait::until_true("gunicorn answers", || answers(&netns));
     wait::until_true("three workers are up", || server.workers().len() == 3);
+    netns.quiet();
     let trace = Trace::start(&netns, &[]);
     let answers = ask(&netns, 6, 20);
     netns.quiet();
     let ended = trace.stop();
-    let worker = answers
-        .iter()
-        .map(|(port, pid)| (*port, pid.parse().unwrap()))
-        .collect();
-    each_has_its_worker(&ended, &worker, "gunicorn");
+    each_has_its_worker(&ended, &by_port(answers), "gunicorn");
 }

@@ -290,6 +290,32 @@ fn pmtu() {
     assert_eq!(ended.of("retransmit")[0].text("cause"), "pmtu");
 }
 
+/// The peer of a fast open takes the SYN and not its data, which go again at once: nothing was lost.
+#[test]
+fn unknown() {
+    let mut pair = ready();
+    // The client sends data without a cookie, which the server's listener did not ask for.
+    pair.veth.near.sysctl("net.ipv4.tcp_fastopen", "5");
+    let trace = Trace::start(&pair.veth.near, &[]);
+    let address = format!("{}:{}", Veth::FAR, pair.port);
+    pair.client.ok(&format!("connect_fast {address} 500"));
+    pair.server.ok("accept 0");
+    pair.server.ok("receive 0 500");
+    acknowledged(&pair.veth.near);
+    let ended = trace.stop();
+    let failed = pair.veth.near.counter("TcpExtTCPFastOpenActiveFail");
+    assert_eq!(failed, 1, "the data were not taken");
+    let [event] = ended.of("retransmit")[..] else {
+        panic!("{:#?}", ended.events);
+    };
+    assert_eq!(event.text("cause"), "unknown", "{event:?}");
+    assert_eq!(event.pid(), pair.client.pid(), "{event:?}");
+    assert_eq!(
+        event.num("segs") as u64,
+        pair.veth.near.counter("TcpRetransSegs")
+    );
+}
+
 /// No route any more: from Linux 6.17 the kernel reports an attempt that sent nothing. It is shown, and not counted.
 #[test]
 fn refused_by_the_local_stack() {

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use tcptrace_tests::{Ended, Netns, Trace, Traffic, Veth, events::of, sockets};
+use tcptrace_tests::{Ended, Netns, Trace, Traffic, Veth, events::of, sockets, wait};
 
 /// Sends `bytes` from `from` to `to`, in a thread each.
 fn transfer(veth: &Veth, address: &str, bytes: usize) -> (u16, u16) {
@@ -287,4 +287,80 @@ fn back_off_on_the_same_data() {
             "the timeout doubles: {pair:#?}"
         );
     }
+}
+
+/// The table of sockets is full, so nobody knows whose the segments are: what the kernel counted is told all the same.
+#[test]
+fn what_no_record_tells_of_is_the_remainder() {
+    const SOCKETS: usize = 100;
+    let veth = Veth::new();
+    let (mut client, mut server) = (Traffic::start(&veth.near), Traffic::start(&veth.far));
+    let port = server.ok("listen 10.99.0.2:0 1024")[1];
+    let trace = Trace::start(&veth.near, &["--max-sockets", "64"]).may_lose();
+    client.ok(&format!("connect_many {}:{port} {SOCKETS}", Veth::FAR));
+    server.ok(&format!("accept_many 0 {SOCKETS}"));
+    veth.far.drop_incoming("meta l4proto tcp");
+    client.ok(&format!("send {} 1000", SOCKETS - 1));
+    wait::until_true("it is sent again", || {
+        veth.near.counter("TcpRetransSegs") >= 2
+    });
+    veth.far.nft_clear();
+    server.ok(&format!("receive {} 1000", SOCKETS - 1));
+    wait::until_true("it is acknowledged", || {
+        let sockets = veth.near.ss(&["-Htn"]);
+        sockets
+            .lines()
+            .all(|line| line.split_whitespace().nth(2) == Some("0"))
+    });
+    let ended = trace.stop();
+    let [event] = ended.of("retransmit")[..] else {
+        panic!("{:#?}", ended.events);
+    };
+    assert_eq!(
+        event.num("segs") as u64,
+        veth.near.counter("TcpRetransSegs")
+    );
+    assert_eq!(
+        (event.text("owner_source"), event.text("cause")),
+        ("unknown", "unknown")
+    );
+    assert_eq!(event.num("netns") as u64, veth.near.inode());
+    for field in ["conn_id", "pid", "laddr", "raddr"] {
+        assert!(event.field(field).is_null(), "{event:?}");
+    }
+}
+
+/// Sends what does not arrive, until the kernel has counted two more segments, from a process that ends with it.
+fn in_vain(veth: &Veth) {
+    let (mut client, mut server) = (Traffic::start(&veth.near), Traffic::start(&veth.far));
+    let port = server.ok("listen 10.99.0.2:0 64")[1];
+    client.ok(&format!("connect {}:{port}", Veth::FAR));
+    server.ok("accept 0");
+    let before = veth.near.counter("TcpRetransSegs");
+    veth.far.drop_incoming("meta l4proto tcp");
+    client.ok("send 0 1000");
+    wait::until_true("it is sent again", || {
+        veth.near.counter("TcpRetransSegs") >= before + 2
+    });
+    client.ok("reset 0");
+    veth.far.nft_clear();
+}
+
+#[test]
+fn no_remainder_of_a_part_of_a_namespace() {
+    let veth = Veth::new();
+    let _seen = Traffic::start(&veth.near);
+    let trace = Trace::start(&veth.near, &["--port", "1"]);
+    in_vain(&veth);
+    assert!(trace.stop().of("retransmit").is_empty());
+}
+
+/// Nobody knows what it had counted by then.
+#[test]
+fn no_remainder_of_a_namespace_that_was_not_seen_at_the_start() {
+    let veth = Veth::new();
+    in_vain(&veth);
+    let trace = Trace::start(&veth.near, &[]);
+    let _seen = Traffic::start(&veth.near);
+    assert!(trace.stop().of("retransmit").is_empty());
 }

@@ -4,7 +4,7 @@ use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
 use tracer_common::{
-    conn::{OwnerSource, Tuple},
+    conn::{OwnerSource, Tuple, flag},
     fields::MISSING,
     hook::Hook,
     process::{ProcessKey, Total},
@@ -79,7 +79,9 @@ fn segment(sk: Sock, skb: u64, err: i32, run: Run) -> Outcome {
         (*conn).retrans_counted = total;
         (*conn).segs_retrans += segs;
         let seq = probe(control, field!(cb_seq));
-        conn::tell_retransmit(conn, sk.addr(), segs, seq, err, cause(sk), now)
+        let is_active = (*conn).flags & flag::ACTIVE != 0;
+        let cause = cause(sk, is_active, total);
+        conn::tell_retransmit(conn, sk.addr(), segs, seq, err, cause, now)
     }
 }
 
@@ -94,13 +96,18 @@ fn is_counted(err: i32) -> bool {
 /// `net/ipv4/tcp_timer.c: tcp_write_timer_handler` (clears `icsk_pending` before an RTO),
 /// `net/ipv4/tcp_output.c: tcp_send_loss_probe`, `tcp_simple_retransmit`.
 #[inline(always)]
-fn cause(sk: Sock) -> Cause {
+fn cause(sk: Sock, is_active: bool, total: u32) -> Cause {
     match sk.state() {
         state::SYN_SENT => return Cause::Syn,
         state::SYN_RECV => return Cause::Synack,
         _ => {}
     }
     if field!(ca_state) == MISSING || field!(pending) == MISSING {
+        return Cause::Unknown;
+    }
+    // Nothing was sent before but one SYN, with its repeats: these are its data, which the peer of a fast open did not
+    // take, and no loss. `net/ipv4/tcp_input.c: tcp_rcv_fastopen_synack` sends them in whatever state it has.
+    if is_active && probe::<u32>(sk.addr(), field!(segs_out)).wrapping_sub(total) <= 1 {
         return Cause::Unknown;
     }
     let ca_state = probe::<u8>(sk.addr(), field!(ca_state)) & 0x1f;

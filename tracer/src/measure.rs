@@ -89,7 +89,7 @@ impl Kind {
             Self::ConnectFailed => totals.connect_failed,
             Self::ResetsReceived => totals.resets_received,
             Self::ResetsSent => totals.resets_sent,
-            Self::Retransmits => totals.retransmit_segs,
+            Self::Retransmits => process.sent_again(),
             Self::Connections => totals.connections,
         }
     }

@@ -102,6 +102,10 @@ impl Sockets {
             }
             // connect ADDRESS -> stream, its own port
             "connect" => self.keep_stream(sockets::connect(words[1])?),
+            // connect_fast ADDRESS BYTES -> stream, its own port: the bytes ride in the SYN
+            "connect_fast" => {
+                self.keep_stream(sockets::connect_fast(words[1], &vec![b'x'; number(2)])?)
+            }
             "connect_nonblocking" => self.keep_stream(sockets::connect_nonblocking(words[1])?),
             // connect_many ADDRESS N -> their ports
             "connect_many" => (0..number(2))

@@ -127,6 +127,18 @@ impl Process {
         }
     }
 
+    /// Segments sent again, likewise.
+    #[must_use]
+    pub fn sent_again(&self) -> u64 {
+        match &self.who {
+            Some(_) => self.totals.retransmit_segs,
+            None => self
+                .totals
+                .retransmit_segs
+                .max(self.flows.values().map(Flow::segs).sum()),
+        }
+    }
+
     /// Each flow that is of one peer or listener.
     pub fn known_flows(&self) -> impl Iterator<Item = (&FlowKey, &Flow)> {
         self.flows

@@ -280,7 +280,7 @@ fn namespaces() -> Namespaces {
         pid_is_initial: is_initial("pid", INITIAL_PID_NAMESPACE),
         user_is_initial: caps::is_in_initial_user_namespace(),
         net: netns::inode("/proc/self/ns/net".as_ref()).ok(),
-        net_visible: netstat::overflows().len(),
+        net_visible: netstat::counted().len(),
     }
 }
 

@@ -67,10 +67,10 @@ impl Filters {
         self.bits() & filter::OWNERS != 0
     }
 
-    /// Whether whole namespaces are watched, so that their counters can be compared.
+    /// Whether all of a kind is watched in whole namespaces, so that their counters can be compared.
     #[must_use]
-    pub fn is_whole_namespaces(&self) -> bool {
-        self.bits() & !filter::NETNS == 0 && self.events.contains(&Kind::TimeWaitOverflow)
+    pub fn is_whole_namespaces(&self, kind: Kind) -> bool {
+        self.bits() & !filter::NETNS == 0 && self.events.contains(&kind)
     }
 }
 

@@ -210,11 +210,14 @@ fn shortfall(to: &mut Document, sum: u64, in_events: u64, what: &str) {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use tracer_common::record::Cause;
 
     use super::*;
     use crate::{
-        aggregate::sample::{connection, sample},
+        aggregate::sample::{at, connection, retransmit, sample},
         document::{html, markdown, text},
+        event::Event,
+        sink::Sink as _,
     };
 
     const PARTS: [Part; 4] = [
@@ -223,6 +226,21 @@ mod tests {
         Part::FdExhausted,
         Part::TimeWaitOverflow,
     ];
+
+    #[test]
+    fn what_a_namespace_counted_and_no_record_told_of_is_nobodys() {
+        let mut aggregate = sample().end(10);
+        let of = |aggregate: &Aggregate| {
+            let report = Report::of(aggregate, Part::Retransmits, None);
+            let retransmits = report.retransmits.unwrap();
+            (retransmits.segs, retransmits.unattributed)
+        };
+        let (segs, unattributed) = of(&aggregate);
+        let remainder = retransmit(Cause::Unknown, 5, 0);
+        let event = Event::nobody(at(9), Some(7), remainder);
+        aggregate.event(&event).unwrap();
+        assert_eq!(of(&aggregate), (segs + 5, unattributed + 5));
+    }
 
     /// Without findings: those have tests of their own.
     fn report() -> Report {

@@ -12,7 +12,7 @@ use super::{
     who::{Who, most},
 };
 use crate::{
-    aggregate::{self, Aggregate},
+    aggregate::{self, Aggregate, Process},
     document::{Document, Table, chart::Chart, number, numbers, words},
     event::Errno,
     fact::Subject,
@@ -27,6 +27,7 @@ const WORST: usize = 100;
 pub struct Retransmits {
     pub segs: u64,
     pub in_events: u64,
+    pub unattributed: u64,
     pub namespaces: Vec<Sent>,
     pub causes: BTreeMap<Cause, u64>,
     pub processes: Vec<OfProcess>,
@@ -84,7 +85,7 @@ pub struct Worst {
 impl Retransmits {
     pub(super) fn of(aggregate: &Aggregate) -> Self {
         let mut causes = BTreeMap::new();
-        let processes: Vec<OfProcess> = most(aggregate, segs)
+        let processes: Vec<OfProcess> = most(aggregate, Process::sent_again)
             .into_iter()
             .map(|(process, segs)| {
                 let sum = Traffic::of(process);
@@ -104,7 +105,9 @@ impl Retransmits {
                 }
             })
             .collect();
+        let unattributed = processes.iter().filter(|process| process.who.pid.is_none());
         Self {
+            unattributed: unattributed.map(|process| process.segs).sum(),
             segs: processes.iter().map(|process| process.segs).sum(),
             in_events: processes.iter().map(|process| process.in_events).sum(),
             namespaces: sent(aggregate),
@@ -126,8 +129,9 @@ impl Retransmits {
         }
         let causes = parts(&self.causes, |cause| cause.name().to_owned());
         to.text(format!(
-            "{} sent again ({causes}).",
-            number::count(self.segs, "segment")
+            "{} sent again ({causes}); of these {} without a known owner.",
+            number::count(self.segs, "segment"),
+            self.unattributed
         ));
         match self.namespaces.as_slice() {
             [] => to.text("Their share is not known: the trace has no namespace's count of segments sent (Tcp OutSegs)."),
@@ -226,11 +230,6 @@ impl Retransmits {
             },
         ));
     }
-}
-
-/// A process's segments sent again, as the kernel counted them.
-const fn segs(process: &aggregate::Process) -> u64 {
-    process.totals.retransmit_segs
 }
 
 /// The namespaces' counters; those in which nothing was sent are left out.

@@ -1,8 +1,8 @@
 //! A live trace: records come out of the kernel, get an owner's identity, are added up and shown.
 
 pub mod frame;
-mod overflows;
 mod processes;
+mod remainder;
 mod settle;
 mod storms;
 mod totals;
@@ -24,7 +24,7 @@ use tracer_common::{
 
 use self::{
     frame::{End, HookStart, ProcessRow, SCHEMA, Start, Sums},
-    overflows::Overflows,
+    remainder::Remainder,
     storms::Storms,
     totals::Ended,
 };
@@ -37,7 +37,6 @@ use crate::{
         clock::{self, Epoch},
         counters::HookRow,
         facts::Collector,
-        netstat,
         session::{Options, Session},
     },
     sink::Sink,
@@ -65,7 +64,8 @@ pub struct Trace {
     started: u64,
     fd: Storms<FdExhausted>,
     tw: Storms<TimeWaitOverflow>,
-    overflows: Overflows,
+    overflows: Remainder,
+    retransmits: Remainder,
     options: Options,
     rows: Vec<HookRow>,
     /// What was told of each process last, see [`Sums`].
@@ -88,11 +88,7 @@ impl Trace {
         let epoch = Epoch::now();
         let mut identities = Identities::new(epoch);
         identities.find_all(session.newcomers());
-        let overflows = if options.filters.is_whole_namespaces() {
-            netstat::overflows()
-        } else {
-            BTreeMap::new()
-        };
+        let counted = settle::counted(&options.filters);
         let unseen_accepts = session.unseen_accepts()?;
         Ok(Self {
             names: Names::new(epoch, session.reset_reasons(), clock::us_per_jiffy()),
@@ -108,7 +104,8 @@ impl Trace {
             started: clock::now(),
             fd: Storms::default(),
             tw: Storms::default(),
-            overflows: Overflows::since(overflows),
+            overflows: Remainder::since(settle::each(&counted, |one| one.overflows)),
+            retransmits: Remainder::since(settle::each(&counted, |one| one.retransmits)),
             options,
             rows: Vec::new(),
             told: HashMap::new(),
@@ -248,6 +245,11 @@ impl Trace {
                 self.overflows.told(record.head.tuple.netns, count);
                 count
             }
+            Record::Retransmit(record) => {
+                let segs = record.segs.into();
+                self.retransmits.told(record.head.tuple.netns, segs);
+                1
+            }
             _ => 1,
         };
         // A total that came late: an earlier line told of it already.
@@ -340,13 +342,13 @@ impl Trace {
     /// When the sink fails, or a map can't be read.
     pub fn finish(&mut self, sink: &mut dyn Sink) -> anyhow::Result<End> {
         // Before what is told is complete, so that nothing counts as missing that is on its way.
-        let overflows = self.overflows_now();
+        let counted = settle::counted(&self.options.filters);
         // Settles what retransmits were missed on sockets that are still open.
         self.session.scan()?;
         while self.drain(u64::MAX, sink)? {}
         self.settle_storms(true, sink)?;
-        self.reconcile_overflows(&overflows, sink)?;
         self.tell_lost(sink)?;
+        self.reconcile(&counted, sink)?;
         if let Some(facts) = &mut self.facts {
             facts.end(&mut self.session, sink)?;
         }

@@ -1,10 +1,10 @@
-//! What the stream of records does not tell by itself: storms' remainders, losses, overflows without an owner.
+//! What the stream of records does not tell by itself: storms' remainders, losses, and what a namespace counted beside.
 
 use std::collections::BTreeMap;
 
 use tracer_common::{
     process::{Process, ProcessKey},
-    record::Kind,
+    record::{Cause, Kind},
     storm::{FdKey, Storm, TwKey},
 };
 
@@ -12,7 +12,12 @@ use super::Trace;
 use crate::{
     decode::Record,
     event::{Detail, Event, LostReason},
-    kernel::{clock, netstat},
+    kernel::{
+        clock,
+        filters::Filters,
+        netstat::{self, Counted},
+    },
+    measure,
     sink::Sink,
 };
 
@@ -115,35 +120,79 @@ impl Trace {
         Ok(())
     }
 
-    /// The namespaces' own counters of overflows, where whole namespaces are watched.
-    pub(super) fn overflows_now(&self) -> BTreeMap<u32, u64> {
-        if self.options.filters.is_whole_namespaces() {
-            netstat::overflows()
-        } else {
-            BTreeMap::new()
-        }
-    }
-
-    /// Tells the overflows that a namespace's own counter has and that found no owner.
-    pub(super) fn reconcile_overflows(
+    /// Tells what the namespaces' own counters have and no event told of, where whole namespaces are watched.
+    pub(super) fn reconcile(
         &mut self,
-        counters: &BTreeMap<u32, u64>,
+        counted: &BTreeMap<u32, Counted>,
         sink: &mut dyn Sink,
     ) -> anyhow::Result<()> {
+        let filters = &self.options.filters;
+        let mut untold = Vec::new();
+        if filters.is_whole_namespaces(Kind::TimeWaitOverflow) {
+            let rest = self.overflows.rest(&each(counted, |one| one.overflows));
+            untold.extend(rest.into_iter().map(|(netns, count)| {
+                let detail = Detail::TimeWaitOverflow {
+                    tw_count: None,
+                    tw_max: None,
+                    inferred: true,
+                    count,
+                };
+                (netns, detail)
+            }));
+        }
+        if filters.is_whole_namespaces(Kind::Retransmit) && self.has_every_retransmit() {
+            let mut now = each(counted, |one| one.retransmits);
+            // Of one that was not seen at the start nobody knows what it had counted by then.
+            now.retain(|netns, _| self.retransmits.is_from_start(*netns));
+            let rest = self.retransmits.rest(&now);
+            untold.extend(rest.into_iter().map(|(netns, count)| {
+                let detail = Detail::Retransmit {
+                    cause: Cause::Unknown,
+                    segs: u32::try_from(count).unwrap_or(u32::MAX),
+                    seq: 0,
+                    backoff: 0,
+                    rto_us: None,
+                    srtt_us: None,
+                    unacked_bytes: 0,
+                    notsent_bytes: 0,
+                    err: 0,
+                };
+                (netns, detail)
+            }));
+        }
+        untold.retain(|(netns, _)| filters.netns.is_empty() || filters.netns.contains(netns));
         let now = self.names.epoch.time(clock::now());
-        for (netns, count) in self.overflows.rest(counters) {
-            let wanted = &self.options.filters.netns;
-            if !wanted.is_empty() && !wanted.contains(&netns) {
-                continue;
-            }
-            let detail = Detail::TimeWaitOverflow {
-                tw_count: None,
-                tw_max: None,
-                inferred: true,
-                count,
-            };
+        for (netns, detail) in untold {
             self.tell(&Event::nobody(now, Some(netns), detail), sink)?;
         }
         Ok(())
     }
+
+    /// Whether every record of a retransmit came: those that found no room in the ring are told as lost, and are in the
+    /// totals of their processes.
+    fn has_every_retransmit(&self) -> bool {
+        let hooks = measure::Kind::Retransmits.hooks();
+        let mut rows = self.rows.iter().filter(|row| hooks.contains(&row.hook));
+        rows.all(|row| row.lost.ring_full == 0)
+    }
+}
+
+/// The namespaces' own counters, where they can be compared with events.
+pub(super) fn counted(filters: &Filters) -> BTreeMap<u32, Counted> {
+    let mut kinds = [Kind::TimeWaitOverflow, Kind::Retransmit].into_iter();
+    if kinds.any(|kind| filters.is_whole_namespaces(kind)) {
+        netstat::counted()
+    } else {
+        BTreeMap::new()
+    }
+}
+
+/// One counter of each namespace.
+pub(super) fn each(
+    counted: &BTreeMap<u32, Counted>,
+    one: impl Fn(&Counted) -> u64,
+) -> BTreeMap<u32, u64> {
+    let each = counted.iter();
+    each.map(|(netns, counted)| (*netns, one(counted)))
+        .collect()
 }

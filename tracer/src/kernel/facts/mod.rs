@@ -182,8 +182,11 @@ impl Collector {
                 {
                     self.stalled.insert((netns, ends), owner);
                 }
-                self.loss.add(segs);
-                self.watch_drops(session);
+                // What a namespace counted beside is told when the trace is over: too late to watch anything.
+                if event.ends.is_some() {
+                    self.loss.add(segs);
+                    self.watch_drops(session);
+                }
             }
             Detail::Connection { .. } => {
                 if let (Some(netns), Some(ends)) = (event.netns, event.ends) {
