@@ -36,9 +36,10 @@ pub(super) fn run() -> Result<()> {
         rests_on(hook, &watch::rung())?;
     }
     let connection = peers::connect_once()?;
-    let (mut client, mut server) = (Vec::new(), Vec::new());
+    let mut client: Vec<String> = Vec::new();
+    let mut server: Vec<(Value, String)> = Vec::new();
     while client.last().map(String::as_str) != CLIENT.last().copied()
-        || server.last().map(String::as_str) != SERVER.last().copied()
+        || server.last().map(|(_, step)| step.as_str()) != SERVER.last().copied()
     {
         let event = watch.next()?;
         ensure!(
@@ -63,19 +64,18 @@ pub(super) fn run() -> Result<()> {
                 );
                 let late = event["old"] != "LISTEN" && event["old"] != "SYN_RECV";
                 ensure!(owned || !late, "the server had accepted by then: {event}");
-                server.push(transition(&event));
+                server.push((event["conn_id"].clone(), transition(&event)));
             }
             None => {}
         }
     }
     ensure!(client == CLIENT, "the client went through {client:?}");
     // Two segments at once may each make a child of one SYN; the kernel drops the second at once.
-    if let Some(place) = server.iter().position(|step| step == "SYN_RECV CLOSE")
-        && place > 0
-        && server[place - 1] == "LISTEN SYN_RECV"
-    {
-        server.drain(place - 1..=place);
+    let dropped = server.iter().find(|(_, step)| step == "SYN_RECV CLOSE");
+    if let Some((dropped, _)) = dropped.cloned() {
+        server.retain(|(connection, _)| *connection != dropped);
     }
+    let server: Vec<String> = server.into_iter().map(|(_, step)| step).collect();
     ensure!(server == SERVER, "the server went through {server:?}");
     let end = watch.finish()?;
     for hook in end["hooks"].as_array().into_iter().flatten() {
