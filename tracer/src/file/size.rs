@@ -30,7 +30,7 @@ impl Noise {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        let typical = if self.0 % 64 == 0 {
+        let typical = if self.0.is_multiple_of(64) {
             10 * typical
         } else {
             typical
