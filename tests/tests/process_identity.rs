@@ -223,23 +223,28 @@ fn container_and_unit() {
     let netns = Netns::new();
     let trace = Trace::start(&netns, &[]);
     let mut processes = vec![];
-    for (path, container, unit) in cases {
+    // By port, as another test lets pids be used again.
+    for (port, (path, container, unit)) in (4..).zip(cases) {
         let cgroup = Cgroup::new(&path);
         let mut process = Traffic::start(&netns);
         cgroup.add(process.pid());
-        assert_eq!(process.error("connect 127.0.0.1:4"), "ECONNREFUSED");
+        assert_eq!(
+            process.error(&format!("connect 127.0.0.1:{port}")),
+            "ECONNREFUSED"
+        );
         // Gone, with its control group, before anybody looks.
         let pid = process.pid();
         process.exit();
-        processes.push((pid, cgroup.name(), container, unit));
+        processes.push((port, pid, cgroup.name(), container, unit));
     }
     let ended = trace.stop();
-    for (pid, path, container, unit) in processes {
+    for (port, pid, path, container, unit) in processes {
         let event = ended
             .of("connect_failed")
             .into_iter()
-            .find(|event| event.pid() == pid)
+            .find(|event| event.num("rport") == port)
             .unwrap();
+        assert_eq!(event.pid(), pid);
         assert_eq!(event.text("cgroup"), path);
         assert_eq!(event.field("container"), &container, "{path}");
         assert_eq!(event.field("unit"), &unit, "{path}");

@@ -74,6 +74,22 @@ pub(crate) struct Args {
     filters: Vec<String>,
 }
 
+impl Args {
+    /// What a line of the table says, in words.
+    fn covers(&self) -> String {
+        let all = self.tests.covers();
+        if self.filters.is_empty() {
+            return all.to_owned();
+        }
+        let named: Vec<String> = self
+            .filters
+            .iter()
+            .map(|filter| format!("`{filter}`"))
+            .collect();
+        format!("{all}; of these the tests named {}", named.join(", "))
+    }
+}
+
 /// Boots every kernel that was asked for, runs the tests and prints the table.
 ///
 /// # Errors
@@ -160,10 +176,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     );
     fs::write(
         &results,
-        format!(
-            "{:#}\n",
-            table::json(&rows, args.tests.covers(), sum.as_deref())
-        ),
+        format!("{:#}\n", table::json(&rows, &args.covers(), sum.as_deref())),
     )
     .with_context(|| format!("writing {}", results.display()))?;
     print!("{}", table::render(&rows));
