@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use tcptrace_tests::{Ended, Netns, Trace, Traffic, events::Event, sockets};
+use tcptrace_tests::{Ended, Netns, Trace, Traffic, events::Event, sockets, wait};
 
 const TABLE: u64 = 10;
 const CONNECTIONS: u64 = 40;
@@ -77,6 +77,10 @@ fn every_moment() {
             "EADDRNOTAVAIL"
         );
     }
+    // Those that were dropped overflow when their FIN is acknowledged.
+    wait::until_true("every FIN is acknowledged", || {
+        netns.ss(&["-Htn", "state", "fin-wait-1"]).is_empty()
+    });
     let all_overflows = netns.counter("TcpExtTCPTimeWaitOverflow");
     let ended = trace.stop();
 
@@ -98,7 +102,12 @@ fn every_moment() {
     is_about("by accept", by_accept as u64, CONNECTIONS, unseen);
     assert!(accepted.iter().all(|event| event.text("role") == "passive"));
     assert!(overflows >= CONNECTIONS - TABLE - 1, "{overflows}");
-    assert_eq!(ended.sum("time_wait_overflow", "count"), all_overflows);
+    assert_eq!(
+        ended.sum("time_wait_overflow", "count"),
+        all_overflows,
+        "{:#?}",
+        ended.of("time_wait_overflow")
+    );
     let own = sum(&of_process(&ended, "time_wait_overflow", &client));
     let unseen = skipped("inet_sock_set_state") + skipped("time_wait_overflow");
     is_about("overflows", own, overflows, unseen + overflows / 100);

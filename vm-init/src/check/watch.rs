@@ -29,6 +29,14 @@ pub(super) struct Watch {
     pub(super) start: Value,
 }
 
+impl Drop for Watch {
+    /// A check that failed leaves no tracer behind, which would hold its output open.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Watch {
     /// Starts the tracer, whose wrapper forces the rung that the plan asks for, and returns when it sees everything from then on.
     pub(super) fn start(events: &str) -> Result<Self> {
