@@ -84,9 +84,12 @@ impl Watch {
     }
 }
 
-/// The rung that the plan asks for.
-pub(super) fn rung() -> String {
-    std::env::var("VM_RUNG").unwrap_or_else(|_| "auto".to_owned())
+/// The rung that the plan asks for; for `auto` the best that there is: of a Debian kernel `fexit`, of another what `VM_BEST` says.
+pub(super) fn best_rung() -> String {
+    let named = std::env::var("VM_RUNG").ok().filter(|rung| rung != "auto");
+    named
+        .or_else(|| std::env::var("VM_BEST").ok())
+        .unwrap_or_else(|| "fexit".to_owned())
 }
 
 fn next(lines: &mut BufReader<ChildStdout>) -> Result<Option<Value>> {

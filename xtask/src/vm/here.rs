@@ -59,6 +59,8 @@ pub(super) fn run(
             had.push(*rung);
         }
     }
+    let best = had.iter().find(|rung| **rung != Rung::Auto);
+    let best = best.map_or_else(String::new, ToString::to_string);
     let mut plan = Plan {
         tests: payload.tests(&had, filters),
         ..Plan::default()
@@ -75,7 +77,7 @@ pub(super) fn run(
     );
     for test in &plan.tests {
         let start = Instant::now();
-        let (outcome, said) = outcome(test, &files, &wrapper)?;
+        let (outcome, said) = outcome(test, &best, &files, &wrapper)?;
         if outcome != Outcome::Passed {
             eprintln!("{} {}: {outcome}\n{said}", test.rung, test.name);
         }
@@ -116,6 +118,7 @@ fn is_had(rung: Rung, wrapper: &Path) -> Result<bool> {
 
 fn outcome(
     test: &Test,
+    best: &str,
     files: &BTreeMap<&str, &Path>,
     wrapper: &Path,
 ) -> Result<(Outcome, String)> {
@@ -130,6 +133,7 @@ fn outcome(
         .context("a program that was not built")?;
     let output = process::as_root("env")?
         .arg(format!("VM_RUNG={}", test.rung))
+        .arg(format!("VM_BEST={best}"))
         .arg(format!("TCPTRACE_BIN={}", wrapper.display()))
         .args(["timeout", &test.timeout.as_secs().to_string()])
         .arg(program)
