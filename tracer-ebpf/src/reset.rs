@@ -69,18 +69,18 @@ fn sent(sk: *const u8, skb: u64, reason: u32, run: Run) -> Outcome {
         tuple.netns = probe(sk.net(), field!(netns_inum));
         return match met(sk, run, now) {
             // SAFETY: the verifier has seen the null check.
-            Some(conn) => unsafe {
+            Some(conn) if unsafe { filter::passes(&(*conn).owner, &tuple) } => unsafe {
                 tell_as(
                     &(*conn).owner,
                     (*conn).owner_source,
                     0,
                     &tuple,
-                    filter::passes(&(*conn).owner, &tuple),
                     1,
                     reason,
                     now,
                 )
             },
+            Some(_) => Outcome::Filtered,
             None => tell(None, &tuple, 1, reason, now),
         };
     }
@@ -170,45 +170,41 @@ fn received(sk: Sock, run: Run) -> Outcome {
 fn tell(conn: Option<*mut Conn>, tuple: &Tuple, sent: u8, reason: u32, now: u64) -> Outcome {
     match conn {
         // SAFETY: `conn` points into the map.
-        Some(conn) => unsafe {
+        Some(conn) if unsafe { filter::passes_of(conn) } => unsafe {
             tell_as(
                 &(*conn).owner,
                 (*conn).owner_source,
                 (*conn).id,
                 &(*conn).tuple,
-                filter::passes_of(conn),
                 sent,
                 reason,
                 now,
             )
         },
-        None => tell_as(
+        None if filter::passes(&ProcessKey::UNKNOWN, tuple) => tell_as(
             &ProcessKey::UNKNOWN,
             OwnerSource::Unknown as u8,
             0,
             tuple,
-            filter::passes(&ProcessKey::UNKNOWN, tuple),
             sent,
             reason,
             now,
         ),
+        _ => Outcome::Filtered,
     }
 }
 
+/// Counts a reset that is wanted for its owner and sends the record.
 #[inline(always)]
 fn tell_as(
     owner: &ProcessKey,
     source: u8,
     id: u64,
     tuple: &Tuple,
-    passes: bool,
     sent: u8,
     reason: u32,
     now: u64,
 ) -> Outcome {
-    if !passes {
-        return Outcome::Filtered;
-    }
     process::count(
         owner,
         if sent == 1 {

@@ -30,6 +30,4 @@ const VERSION_KEY: &str = "tcptrace.version";
 const MADE_BY: &str = "tcptrace.made_by";
 
 #[cfg(test)]
-mod size;
-#[cfg(test)]
 mod tests;

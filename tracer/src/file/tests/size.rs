@@ -5,8 +5,8 @@ use std::{fs, rc::Rc};
 use tracer_common::{conn::OwnerSource, record::End as Ending, tcp::state};
 
 use super::{
-    Writer,
-    tests::{ends, hooks, processes, start, who},
+    super::Writer,
+    sample::{ends, hooks, processes, start, who},
 };
 use crate::{
     event::{Detail, Event, Role, UsInState},
