@@ -107,8 +107,8 @@ fn is_seen_whole(watch: &mut Watch) -> Result<bool> {
     Ok(true)
 }
 
-/// Hooks that have a rung on functions. A Debian kernel lets every one of them be had, so less than what was asked for,
-/// or on `auto` less than the best, is a refusal.
+/// Hooks that have a rung on functions. A Debian kernel lets every one of them be had, so another rung than the one asked
+/// for is a refusal.
 const ON_FUNCTIONS: &[&str] = &[
     "time_wait_overflow",
     "accept",
@@ -219,9 +219,10 @@ mod tests {
     #[test]
     fn a_hook_below_the_rung_that_was_asked_for_is_a_refusal() {
         let hook = |rung| json!({"hook": "accept", "rung": rung});
-        assert!(rests_on(&hook("fexit"), "auto").is_ok());
-        assert!(rests_on(&hook("kprobe"), "auto").is_err());
+        assert!(rests_on(&hook("fexit"), "fexit").is_ok());
+        assert!(rests_on(&hook("kprobe"), "fexit").is_err());
         assert!(rests_on(&hook("fexit"), "kprobe").is_err());
+        assert!(rests_on(&hook("kprobe"), "tracepoint").is_err());
         assert!(rests_on(&hook("tracepoint"), "tracepoint").is_ok());
         let only_one = json!({"hook": "tcp_retransmit_skb", "rung": "tp_btf"});
         assert!(rests_on(&only_one, "fexit").is_ok());
