@@ -41,11 +41,13 @@ fn an_overrun_ring_loses_events_but_no_totals() {
         + number(row, "lost.ring_full")
         + number(row, "lost.map_full");
     assert!(ours <= transitions, "{ours} of {transitions}: {row}");
+    // A run skipped without the kernel's counting it is found out once a socket, and takes FIN_WAIT1's two last transitions with it.
+    let skipped = number(row, "skipped") * 2;
     assert!(
-        ours + number(row, "skipped") >= transitions,
+        ours + skipped >= transitions,
         "{ours} of {transitions}: {row}"
     );
-    assert!(number(row, "entered") + number(row, "skipped") >= transitions);
+    assert!(number(row, "entered") + skipped >= transitions);
     // What was emitted came out.
     assert_eq!(
         ended.of("state").len() as u64,

@@ -19,6 +19,7 @@ fn on_the_way() {
     let before = path.near.counter("TcpRetransSegs");
     let diagnosis = Diagnosis::start(&path.near, WATCH);
     loss::fetch(&path.far, LossyPath::NEAR, PAGES);
+    path.near.quiet();
     let (lost, sent_again) = (path.dropped(), path.near.counter("TcpRetransSegs") - before);
     assert!(lost > 100 && sent_again >= lost, "{sent_again} of {lost}");
     let finding = the_only("packet-loss", &diagnosis.findings());
@@ -35,6 +36,7 @@ fn in_the_local_firewall() {
     let before = incident.veth.near.counter("TcpRetransSegs");
     let diagnosis = Diagnosis::start(&incident.veth.near, WATCH);
     loss::fetch(&incident.veth.far, Veth::NEAR, PAGES);
+    incident.veth.near.quiet();
     let (dropped, sent_again) = (
         incident.dropped(),
         incident.veth.near.counter("TcpRetransSegs") - before,
