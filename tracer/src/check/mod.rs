@@ -3,6 +3,7 @@
 pub mod budget;
 mod doubt;
 pub mod format;
+pub mod quantile;
 mod value;
 
 use self::{

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use self::noise::{Verdict, is_slower_or_faster, judge};
 pub use self::run::{By, Per, Run, Subject, Told};
-use crate::{check::budget::Quantile, measure::Measure, trace::frame::SCHEMA};
+use crate::{check::quantile::Quantile, measure::Measure, trace::frame::SCHEMA};
 
 /// Quantiles of times that are compared.
 const QUANTILES: [Quantile; 2] = [Quantile(0.5), Quantile(0.99)];

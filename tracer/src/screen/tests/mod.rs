@@ -3,4 +3,5 @@
 mod keys;
 mod record;
 mod scene;
+mod terminal;
 mod views;

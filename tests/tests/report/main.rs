@@ -1,18 +1,14 @@
 //! Every number of a report, against the trace that it is of, the kernel's counters and the programs' own counts.
 
-use std::{
-    fs,
-    io::Write as _,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::{Command, Stdio},
-};
+mod browser;
+mod trace;
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::Value;
 use tcptrace_tests::{
-    Netns, Reaped, Trace, Traffic, need_program, require_root, schema, tcptrace, tcptrace_path,
-    trouble::{DEAD_PORT, Trouble, printed},
-    wait::until,
+    schema, tcptrace,
+    trouble::{DEAD_PORT, Trouble},
 };
 
 fn number(value: &Value) -> u64 {
@@ -236,7 +232,7 @@ fn every_number_is_the_traces_and_the_kernels() {
         }
     }
     every_field_is_documented(&report);
-    a_browser_shows(&trouble, &sentences.map(|(_, sentence)| sentence));
+    browser::shows(&trouble, &sentences.map(|(_, sentence)| sentence));
     a_file_of_its_own(&trouble, folder.path());
 }
 
@@ -282,82 +278,6 @@ fn every_field_is_documented(report: &Value) {
     assert_eq!(found, pages["report: peers and listeners"]);
 }
 
-/// Headless Chromium, in a namespace with no network at all, shows the numbers and asks for nothing but the page.
-fn a_browser_shows(trouble: &Trouble, sentences: &[String]) {
-    let folder = tempfile::tempdir().unwrap();
-    let page = folder.path().join("page.html");
-    fs::write(&page, trouble.report(&["--format", "html"])).unwrap();
-    let log = folder.path().join("net.json");
-    let netns = Netns::new();
-    let browser = |arguments: &[String]| {
-        let mut command = netns.command(need_program("chromium", "chromium"));
-        command
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--hide-scrollbars",
-                "--window-size=1280,2000",
-            ])
-            .args([
-                "--disable-background-networking",
-                "--disable-features=NetworkTimeServiceQuerying",
-                "--disable-component-update",
-                "--no-first-run",
-            ])
-            .arg(format!(
-                "--user-data-dir={}",
-                folder.path().join("profile").display()
-            ))
-            .args(arguments)
-            .arg(format!("file://{}", page.display()))
-            .env("HOME", folder.path());
-        printed(&mut command)
-    };
-    let dom = browser(&[
-        String::from("--dump-dom"),
-        format!("--log-net-log={}", log.display()),
-    ]);
-    for sentence in sentences {
-        assert!(dom.contains(sentence), "{sentence} in {dom}");
-    }
-    let charts = dom.matches("<svg").count();
-    assert!(charts >= 6, "{charts} charts");
-    // Of each chart of rates the line, of each distribution the bars, of the states the areas.
-    for drawn in [
-        "<polyline",
-        "class=\"bar\"",
-        "<polygon",
-        "Sockets in each state",
-        "Handshakes of traffic",
-    ] {
-        assert!(dom.contains(drawn), "{drawn} in {dom}");
-    }
-    assert!(!dom.contains("<script"), "{dom}");
-    let asked = fs::read_to_string(&log).unwrap();
-    let asked: Vec<&str> = asked
-        .split("\"url\":\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
-    let page = page.display().to_string();
-    let other: Vec<_> = asked
-        .iter()
-        .filter(|url| {
-            !(url.starts_with("data:") || url.starts_with("file://") && url.ends_with(&page))
-        })
-        // The browser has affairs of its own; a page without a script asks only for what it names.
-        .filter(|url| dom.contains(**url))
-        .collect();
-    assert!(other.is_empty(), "{other:?}");
-
-    // A chart is drawn: the picture has the colour of its line.
-    let picture = folder.path().join("page.png");
-    browser(&[format!("--screenshot={}", picture.display())]);
-    let size = fs::metadata(&picture).unwrap().len();
-    assert!(size > 20_000, "{size} bytes: an empty page?");
-}
-
 /// `-o` makes a file that nobody else can read, and says why it can't.
 fn a_file_of_its_own(trouble: &Trouble, folder: &Path) {
     let path = folder.join("report.md");
@@ -375,117 +295,4 @@ fn a_file_of_its_own(trouble: &Trouble, folder: &Path) {
     let output = command.arg(&trouble.file).output().unwrap();
     assert_eq!(output.status.code(), Some(5));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/no/such/folder/report"));
-}
-
-/// Live, on a terminal of 80 columns, ended by Ctrl-C.
-#[test]
-fn live_on_a_terminal() {
-    require_root();
-    let netns = Netns::new();
-    let mut client = Traffic::start(&netns);
-    let folder = tempfile::tempdir().unwrap();
-    let typescript = folder.path().join("typescript");
-    let report = format!(
-        "stty cols 80; exec {} report --netns {} --duration 10m",
-        tcptrace_path().display(),
-        netns.inode()
-    );
-    let mut command = Command::new(need_program("script", "bsdutils"));
-    command
-        .args(["-qfec", &report])
-        .arg(&typescript)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null());
-    let mut terminal = Reaped(command.spawn().unwrap());
-    let said = || {
-        fs::read(&typescript)
-            .map(|text| String::from_utf8_lossy(&text).into_owned())
-            .unwrap_or_default()
-    };
-    until("it traces", || said().contains("Ctrl-C ends").then_some(()));
-    for _ in 0..9 {
-        assert_eq!(client.error("connect 127.0.0.1:9"), "ECONNREFUSED");
-    }
-    client.ok("limit 12");
-    let counted = client.ok("storm socket 3000")[1];
-    terminal.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
-    assert!(terminal.wait().unwrap().success(), "{}", said());
-    let said = said();
-    for sentence in [
-        format!("{counted} calls failed for want of a descriptor"),
-        String::from("9 connects failed"),
-        format!("traffic[{}]", client.pid()),
-    ] {
-        assert!(said.contains(&sentence), "{sentence} in {said}");
-    }
-    let report = said.split("TCP report of").nth(1).unwrap();
-    for line in report.lines() {
-        assert!(line.trim_end().chars().count() <= 80, "{line}");
-    }
-}
-
-/// Events that were lost are told of at the top, and the processes' numbers are right all the same.
-#[test]
-fn what_was_lost_is_told() {
-    let netns = Netns::new();
-    let mut process = Traffic::start(&netns);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("t");
-    let shown = file.display().to_string();
-    let trace = Trace::start(&netns, &["--rare-ring-size", "4096", "--record", &shown]).may_lose();
-    let failed = trace.paused(|| {
-        for _ in 0..200 {
-            assert_eq!(process.error("connect 127.0.0.1:9"), "ECONNREFUSED");
-        }
-        200
-    });
-    let ended = trace.stop();
-    assert_eq!(ended.process(process.pid())["connect_failed"], failed);
-    let from = |format: &str| {
-        printed(&mut tcptrace([
-            "report", "--from", &shown, "--format", format,
-        ]))
-    };
-    let report: Value = serde_json::from_str(&from("json")).unwrap();
-    assert_eq!(
-        of_process(&report["connections"], process.pid())["connect_failed"],
-        failed
-    );
-    let lost: u64 = sum(&report["lost"], "ring_full");
-    let rows: u64 = ended
-        .hooks()
-        .iter()
-        .map(|row| number(&row["lost"]["ring_full"]))
-        .sum();
-    assert!(lost > 100 && lost == rows, "{lost} of {rows}");
-    let text = from("table");
-    let warning = format!("WARNING: {lost} events were lost because the buffer was full");
-    assert!(
-        text.find(&warning) < text.find("Connections\n"),
-        "{warning} in {text}"
-    );
-    assert_eq!(schema::printed(&report["lost"][0]).len(), 4);
-
-    // Cut off, it says so and shows what there is.
-    let whole = fs::read(&file).unwrap();
-    fs::write(&file, &whole[..whole.len() - 200]).unwrap();
-    let text = from("table");
-    assert!(
-        text.contains("WARNING: the recording is truncated"),
-        "{text}"
-    );
-    for (arguments, code) in [
-        (&["report", "--from", "/no/such/file"][..], 5),
-        (&["report", "--from", &shown, "--pid", "1"], 2),
-        (&["report", "nothing"], 2),
-        (&["report", "--from", &shown, "--duration", "1s"], 2),
-    ] {
-        let output = tcptrace(arguments).output().unwrap();
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
 }
