@@ -7,7 +7,7 @@ use std::{
     net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
-        unix::net::UnixDatagram,
+        unix::{net::UnixDatagram, process::CommandExt as _},
     },
     time::Duration,
 };
@@ -183,6 +183,8 @@ impl Sockets {
                 let listener = take(self.inbox.as_ref().expect("an inbox"))?;
                 self.keep_listener(listener.into())
             }
+            // exec PATH, of this program under whatever name: it answers as one that starts
+            "exec" => Err(std::process::Command::new(words[1]).exec()),
             "exit" => std::process::exit(0),
             other => panic!("no command {other}"),
         }

@@ -225,15 +225,7 @@ fn packets_that_were_dropped_before() {
     tmux.wait_for("a stream without retransmits", |screen| {
         screen.contains("without retransmit") && lines(screen, "rto, 1 seg").is_empty()
     });
-    tmux.keys(&["?"]);
-    tmux.wait_for("help", |screen| {
-        screen.contains("group by process, program")
-    });
-    tmux.keys(&["Escape"]);
-    // Else the two keys may be read as one with Alt.
-    tmux.wait_for("no help", |screen| {
-        !screen.contains("group by process, program")
-    });
+    help_comes_and_goes(&tmux);
 
     // The ticket is a file of whoever called sudo.
     tmux.keys(&["y"]);
@@ -250,6 +242,15 @@ fn packets_that_were_dropped_before() {
     );
     tmux.keys(&["q"]);
     tmux.wait_for("the shell", |screen| screen.trim_end().ends_with("ready>"));
+}
+
+/// Returns when help is away: else Escape and the next key may be read as one with Alt.
+fn help_comes_and_goes(tmux: &Tmux) {
+    let is_help = |screen: &str| screen.contains("group by process, program");
+    tmux.keys(&["?"]);
+    tmux.wait_for("help", is_help);
+    tmux.keys(&["Escape"]);
+    tmux.wait_for("no help", |screen| !is_help(screen));
 }
 
 /// The only file with this extension.
@@ -354,14 +355,7 @@ fn keys_in_a_flood() {
             }
         });
         tmux.wait_for("a flood", |screen| screen.contains("k events/s"));
-        tmux.keys(&["?"]);
-        tmux.wait_for("help", |screen| {
-            screen.contains("group by process, program")
-        });
-        tmux.keys(&["Escape"]);
-        tmux.wait_for("no help", |screen| {
-            !screen.contains("group by process, program")
-        });
+        help_comes_and_goes(&tmux);
         is_over.store(true, Ordering::Relaxed);
     });
     let screen = tmux.screen();

@@ -233,21 +233,7 @@ mod tests {
                 local: end(40_000),
                 remote: Some(end(port)),
             }),
-            ..Event::nobody(
-                Time(at),
-                None,
-                Detail::Retransmit {
-                    cause: Cause::Rto,
-                    segs,
-                    seq: 1,
-                    backoff: 0,
-                    rto_us: None,
-                    srtt_us: None,
-                    unacked_bytes: 0,
-                    notsent_bytes: 0,
-                    err: 0,
-                },
-            )
+            ..Event::nobody(Time(at), None, sample::retransmit(Cause::Rto, segs, 1))
         }
     }
 

@@ -168,8 +168,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        aggregate::{Aggregate, Flow},
-        event::{Detail, Ends, Event},
+        aggregate::{Aggregate, Flow, sample},
+        event::{Ends, Event},
         sink::Sink as _,
         time::Time,
         trace::frame::Sums,
@@ -253,17 +253,7 @@ mod tests {
             ..Event::nobody(
                 Time(ts * 1_000_000_000),
                 None,
-                Detail::Retransmit {
-                    cause: Cause::Rto,
-                    segs,
-                    seq: 1,
-                    backoff: 0,
-                    rto_us: None,
-                    srtt_us: None,
-                    unacked_bytes: 0,
-                    notsent_bytes: 0,
-                    err: 0,
-                },
+                sample::retransmit(Cause::Rto, segs, 1),
             )
         }
     }

@@ -6,6 +6,9 @@ use super::rung::Rung;
 const ONCE: &[&str] = &[
     // Every function and tracepoint is what the programs take it for.
     "prototypes::of_the_running_kernel_are_known",
+    // All of them, in one trace.
+    "hooks::every_hook",
+    // And each in the traffic of its own test.
     // sched_process_exit and task_file
     "passed_on::fork_and_exit_of_the_parent",
     // task_file's other rung, which --attach does not tell apart
