@@ -20,6 +20,7 @@ mod programs;
 mod qemu;
 mod readme;
 mod representative;
+mod results;
 mod rung;
 mod series;
 mod sites;
@@ -174,11 +175,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         payload.tracer_checksum()? == sum,
         "tcptrace was built anew during the run, so not all machines had the same"
     );
-    fs::write(
-        &results,
-        format!("{:#}\n", table::json(&rows, &args.covers(), sum.as_deref())),
-    )
-    .with_context(|| format!("writing {}", results.display()))?;
+    results::write(&results, table::json(&rows, &args.covers(), sum.as_deref()))?;
     print!("{}", table::render(&rows));
     if let Some(sum) = sum {
         println!("\nthe same tcptrace on all of them, SHA-256 {sum}");

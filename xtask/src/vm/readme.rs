@@ -48,7 +48,7 @@ fn markdown(results: &Value) -> Result<String> {
             .map(|rung| {
                 let row = rows
                     .iter()
-                    .find(|row| row["kernel"] == kernel.as_str() && row["rung"] == rung.as_str());
+                    .find(|row| row["release"] == release.as_str() && row["rung"] == rung.as_str());
                 row.map_or_else(|| "not to be had".to_owned(), cell)
             })
             .collect();
