@@ -3,9 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use crate::require_root;
+use crate::{require_root, wait};
+
+/// How long a process that was killed may be in its group.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A control group of the test's own, removed with the parents that it made when the test ends.
 pub struct Cgroup {
@@ -70,16 +74,11 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // A process that was just killed may be in its group for a moment more.
         for folder in self.made.iter().rev() {
-            for _ in 0..400 {
-                match fs::remove_dir(folder) {
-                    Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                        std::thread::sleep(std::time::Duration::from_millis(5));
-                    }
-                    _ => break,
-                }
-            }
+            wait::holds_within(PATIENCE, || {
+                let removed = fs::remove_dir(folder);
+                !removed.is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY))
+            });
         }
     }
 }

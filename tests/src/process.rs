@@ -6,13 +6,12 @@ use std::{
     ops::{Deref, DerefMut},
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
 
-use crate::Netns;
+use crate::{Netns, wait};
 
 /// A child that is killed when the test ends, however it ends.
 pub struct Reaped(pub Child);
@@ -80,10 +79,7 @@ impl Drop for Server {
             .filter_map(|pid| Some((pid, start_time_of(pid)?)))
             .collect();
         signal(self.pid(), Signal::SIGTERM);
-        let deadline = Instant::now() + Self::PATIENCE;
-        while !self.has_ended() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait::holds_within(Self::PATIENCE, || self.has_ended());
         for (pid, start) in tree {
             // A process that was started later under the same number is somebody else's.
             if start_time_of(pid) == Some(start) {

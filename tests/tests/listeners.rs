@@ -1,6 +1,6 @@
 //! What a connection that nobody has accepted inherits: the owner of the listener that took it.
 
-use tcptrace_tests::{Killed, Netns, Trace, Traffic, events::Event};
+use tcptrace_tests::{Killed, Netns, Trace, Traffic, events::Event, wait};
 
 fn born(event: &Event, port: u64) -> bool {
     event.kind() == "state"
@@ -15,25 +15,18 @@ fn of_a_parent_that_ended() {
     let netns = Netns::new();
     let trace = Trace::start(&netns, &["--events", "all"]);
     let (mut parent, mut client) = (Traffic::start(&netns), Traffic::start(&netns));
-    let port = parent.ok("listen 127.0.0.1:0 128")[1];
+    let port = parent.ok("listen 127.0.0.1:0 4096")[1];
     let child = parent.ok("fork")[0] as u32;
     let _ended = Killed(child);
     parent.exit();
     let gone = trace.so_far().len();
-    let mut found = false;
-    for _ in 0..100 {
+    wait::until_true("the child is found", || {
         client.ok(&format!("connect 127.0.0.1:{port}"));
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        found = trace
-            .so_far()
-            .iter()
-            .any(|event| born(event, port) && event.pid() == child);
-        if found {
-            break;
-        }
-    }
+        let events = trace.so_far();
+        let mut born = events.iter().filter(|event| born(event, port));
+        born.any(|event| event.pid() == child)
+    });
     let ended = trace.stop();
-    assert!(found, "the child is never found: {:#?}", ended.events);
     assert!(gone < ended.events.len());
     for event in ended.events.iter().filter(|event| born(event, port)) {
         assert!(
