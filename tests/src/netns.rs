@@ -13,7 +13,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::{need_program, require_root};
+use crate::{need_program, require_root, wait};
 
 /// A network namespace of the test's own, with `lo` up and the congestion control of textbooks (`reno`).
 pub struct Netns {
@@ -211,11 +211,12 @@ impl Netns {
 
     /// Waits until every connection has ended, but for those in TIME_WAIT: no counter changes any more.
     pub fn quiet(&self) {
-        crate::wait::until_true("every connection has ended", || {
-            self.ss(&["-Htan", "state", "connected", "exclude", "time-wait"])
-                .trim()
-                .is_empty()
+        let mut left = String::new();
+        let ended = wait::holds_within(*wait::DEADLINE, || {
+            left = self.ss(&["-Htano", "state", "connected", "exclude", "time-wait"]);
+            left.trim().is_empty()
         });
+        assert!(ended, "connections that do not end:\n{left}");
     }
 
     /// The output of `ss ARGS` inside.

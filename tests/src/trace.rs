@@ -247,6 +247,12 @@ impl Ended {
         crate::events::of(&self.events, kind)
     }
 
+    /// The first event of one kind; fails with all that was said when there is none.
+    pub fn first(&self, kind: &str) -> &Event {
+        let first = self.events.iter().find(|event| event.kind() == kind);
+        first.unwrap_or_else(|| panic!("no {kind} in {:#?}, {}", self.events, self.end.0))
+    }
+
     /// The sum of a number over the events of one kind.
     pub fn sum(&self, kind: &str, field: &str) -> u64 {
         crate::events::sum(&self.events, kind, field)

@@ -243,12 +243,12 @@ fn failed_for_another_reason() {
     let mut client = Traffic::start(&veth.near);
     assert_eq!(client.error("connect 10.99.0.77:80"), "EHOSTUNREACH");
     let ended = trace.stop();
-    let record = ended.of("connection")[0];
+    let record = ended.first("connection");
     assert_eq!(
         (record.text("end"), record.text("errno"), record.pid()),
         ("failed", "EHOSTUNREACH", client.pid())
     );
-    let failure = ended.of("connect_failed")[0];
+    let failure = ended.first("connect_failed");
     assert_eq!(
         (failure.text("errno"), failure.pid()),
         ("EHOSTUNREACH", client.pid())
@@ -277,7 +277,7 @@ fn bytes_and_retransmits_over_a_lossy_path() {
             events.iter().any(|event| event.kind() == "connection")
         });
         let ended = trace.stop();
-        let record = ended.of("connection")[0];
+        let record = ended.first("connection");
         assert_eq!(
             (record.num("bytes_sent"), record.num("bytes_received")),
             (sent, received),

@@ -205,7 +205,7 @@ fn cidr() {
 fn cidr_of_one_address() {
     let ended = after_connects(&["--cidr", "127.0.0.2"], &["127.0.0.3:4", "127.0.0.2:4"]);
     assert_eq!(ended.of("connect_failed").len(), 1);
-    assert_eq!(ended.of("connect_failed")[0].text("raddr"), "127.0.0.2");
+    assert_eq!(ended.first("connect_failed").text("raddr"), "127.0.0.2");
 }
 
 #[test]

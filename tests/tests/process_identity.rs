@@ -155,7 +155,7 @@ fn name_after_exec() {
     let mut child = Reaped(command.spawn().unwrap());
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let ended = trace.stop();
-    let failure = ended.of("connect_failed")[0];
+    let failure = ended.first("connect_failed");
     assert_eq!(
         (failure.pid(), failure.text("comm")),
         (child.id(), "traffic")

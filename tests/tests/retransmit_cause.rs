@@ -121,7 +121,7 @@ fn tlp() {
     let ended = trace.stop();
     equals_kernel(&ended, &pair.veth.near);
     assert_eq!(
-        ended.of("retransmit")[0].text("cause"),
+        ended.first("retransmit").text("cause"),
         "tlp",
         "{:#?}",
         ended.events
@@ -287,7 +287,7 @@ fn pmtu() {
         ended.sum("retransmit", "segs"),
         near.counter("TcpRetransSegs")
     );
-    assert_eq!(ended.of("retransmit")[0].text("cause"), "pmtu");
+    assert_eq!(ended.first("retransmit").text("cause"), "pmtu");
 }
 
 /// The peer of a fast open takes the SYN and not its data, which go again at once: nothing was lost.

@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod counters;
 pub mod drops;
+mod ended_unseen;
 pub mod facts;
 pub mod filters;
 mod inet_diag;

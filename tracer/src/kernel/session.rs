@@ -68,6 +68,8 @@ pub struct Session {
     reset_reasons: BTreeMap<u32, String>,
     /// Watches dropped packets; `None` where nobody asked for facts, or it can't.
     pub(super) drops: Option<Drops>,
+    /// Connections that turned out to be gone at the end, with no program run.
+    pub(super) ended_unseen: u64,
 }
 
 impl Session {
@@ -155,6 +157,7 @@ impl Session {
             by_sock_diag: by_sock_diag.then(|| options.filters.clone()),
             newcomers,
             reset_reasons: types.names_of("sk_rst_reason"),
+            ended_unseen: 0,
         };
         session.scan().map_err(|error| {
             Error::unsupported(

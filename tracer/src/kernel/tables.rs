@@ -26,7 +26,10 @@ impl Session {
         )?;
         let mut result = Vec::new();
         for hook in Hook::ALL {
-            let counters = row(&rows, hook)?;
+            let mut counters = row(&rows, hook)?;
+            if hook == Hook::State {
+                counters.unseen += self.ended_unseen;
+            }
             let attached = self.attached.iter().find(|attached| attached.hook == hook);
             let skipped = attached.map_or((0, 0), |attached| {
                 (

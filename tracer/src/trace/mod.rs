@@ -345,6 +345,7 @@ impl Trace {
         let counted = settle::counted(&self.options.filters);
         // Settles what retransmits were missed on sockets that are still open.
         self.session.scan()?;
+        self.session.find_ended_unseen()?;
         while self.drain(u64::MAX, sink)? {}
         self.settle_storms(true, sink)?;
         self.tell_lost(sink)?;
