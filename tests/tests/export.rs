@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -62,6 +63,19 @@ fn export(host: &Host, to: &str, output: &Path) {
     assert!(exported.status.success(), "{exported:?}");
 }
 
+/// The JSON that a script of this folder prints.
+fn python<const N: usize>(script: &str, arguments: [&OsStr; N]) -> Value {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let output = Command::new(program::venv().join("bin/python"))
+        .arg(tests.join(script))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
 /// The query of README, on another folder.
 fn query(folder: &Path) -> String {
     let readme = include_str!("../../README.md");
@@ -83,16 +97,7 @@ fn parquet_of_a_fleet() {
     for host in &hosts {
         export(host, "parquet", &fleet);
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export.py");
-    let output = Command::new(program::venv().join("bin/python"))
-        .arg(script)
-        .arg(&fleet)
-        .arg(query(&fleet))
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let found = python("export.py", [fleet.as_os_str(), query(&fleet).as_ref()]);
     let expected: Vec<Value> = hosts
         .iter()
         .map(|host| json!([host.name, host.connections, host.segs, host.no_descriptor]))
@@ -205,6 +210,43 @@ fn json_lines_and_perfetto() {
     assert!(named.iter().any(|event| event["args"]["name"] == "traffic"));
 }
 
+/// Perfetto itself, in headless Chromium: each process is a group of tracks, and has all its connections in it. Its counters end with what
+/// the kernel counted.
+#[test]
+fn perfetto_shows_a_group_of_tracks_per_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host("web-1", 20, folder.path());
+    let exported = folder.path().join("trace.json");
+    export(&host, "perfetto", &exported);
+    let found = python(
+        "perfetto.py",
+        [
+            exported.as_os_str(),
+            need_program("chromium", "chromium").as_ref(),
+        ],
+    );
+    assert_eq!(found["errors"], json!([]), "{found}");
+    assert_eq!(found["connections"], json!([["traffic", host.connections]]));
+    for (name, counted) in [
+        ("connections", host.connections),
+        ("fd_exhausted", host.no_descriptor),
+        ("retransmit_segs", host.segs),
+    ] {
+        let shown = &found["counters"][format!("{name} value")];
+        assert_eq!(*shown, json!(counted), "{name}");
+    }
+    let groups = found["groups"].as_array().unwrap().iter();
+    let groups: Vec<_> = groups.map(|group| group.as_str().unwrap()).collect();
+    assert!(
+        groups.iter().any(|group| group.starts_with("traffic ")),
+        "{groups:?}"
+    );
+    assert!(
+        !groups.iter().any(|group| group.contains("Global")),
+        "{groups:?}"
+    );
+}
+
 /// A slice of a track: from when to when, and whether it is a whole connection.
 type Slice = (f64, f64, bool);
 
@@ -221,10 +263,10 @@ fn nested(events: &[Value]) -> u64 {
             panic!("a slice without its end: {pair:?}");
         };
         assert_eq!(begin["name"], end["name"]);
-        let of = |event: &Value, field: &str| event[field].as_u64().unwrap();
+        let id = begin["id2"]["local"].as_str().unwrap().parse().unwrap();
         let times = [begin, end].map(|event| event["ts"].as_f64().unwrap());
         slices
-            .entry((of(begin, "pid"), of(begin, "id")))
+            .entry((begin["pid"].as_u64().unwrap(), id))
             .or_default()
             .push((times[0], times[1], begin["args"]["event"] == "connection"));
     }

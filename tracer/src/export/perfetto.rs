@@ -2,7 +2,8 @@
 //! slices, its events as instants, and its totals as counters.
 //!
 //! The format is Chrome's trace events: `ph` is `M` for a name, `b` and `e` for the two ends of a slice,
-//! `i` for an instant, `C` for a counter; times are microseconds from the trace's start.
+//! `i` for an instant, `C` for a counter; times are microseconds from the trace's start. A slice's `id2` is `local`: with a
+//! plain `id` Perfetto takes it out of its process.
 
 use std::{
     collections::HashMap,
@@ -112,7 +113,7 @@ impl Perfetto {
         let (pid, id) = (slice.track, slice.id);
         for (phase, ts) in [("b", slice.from), ("e", slice.to)] {
             let mut event = json!({
-                "ph": phase, "cat": "connection", "id": id, "pid": pid, "tid": pid,
+                "ph": phase, "cat": "connection", "id2": {"local": id.to_string()}, "pid": pid, "tid": pid,
                 "name": slice.name, "ts": ts,
             });
             if phase == "b" {
