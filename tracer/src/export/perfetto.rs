@@ -28,9 +28,6 @@ use crate::{
 /// Above every process id (`PID_MAX_LIMIT` is 4,194,304): what a reused one is moved by.
 const REUSED: u64 = 10_000_000;
 
-/// A nanosecond, us.
-const NS: f64 = 0.001;
-
 /// Writes the trace into a file.
 pub struct Perfetto {
     out: BufWriter<File>,
@@ -39,8 +36,8 @@ pub struct Perfetto {
     is_first: bool,
     /// The track group of each process, by its number and the name that it has been given.
     tracks: HashMap<Pid, (u64, String)>,
-    /// When the first state of each connection began that is still to be told of.
-    states: HashMap<u64, f64>,
+    /// When the first state of each connection began that is still to be told of, ns from the trace's start.
+    states: HashMap<u64, i64>,
     /// How many processes have had an id.
     uses: HashMap<u32, u64>,
 }
@@ -83,10 +80,9 @@ impl Perfetto {
         serde_json::to_writer(&mut self.out, event).map_err(Into::into)
     }
 
-    /// Microseconds from the trace's start.
-    fn us(&self, ts: Time) -> f64 {
-        // As a float the time itself would be right to a quarter of a microsecond only.
-        ts.0.wrapping_sub(self.begun.0).cast_signed() as f64 / 1e3
+    /// Nanoseconds from the trace's start.
+    fn since_start(&self, ts: Time) -> i64 {
+        ts.0.wrapping_sub(self.begun.0).cast_signed()
     }
 
     /// The track group of an owner; 0 is that of what has none.
@@ -114,7 +110,7 @@ impl Perfetto {
         for (phase, ts) in [("b", slice.from), ("e", slice.to)] {
             let mut event = json!({
                 "ph": phase, "cat": "connection", "id2": {"local": id.to_string()}, "pid": pid, "tid": pid,
-                "name": slice.name, "ts": ts,
+                "name": slice.name, "ts": us(ts),
             });
             if phase == "b" {
                 event["args"] = slice.args.clone();
@@ -125,12 +121,22 @@ impl Perfetto {
     }
 }
 
+/// Nanoseconds as Perfetto reads them: it cuts off what is beyond three digits, so no arithmetic may follow.
+fn us(ns: i64) -> f64 {
+    ns as f64 / 1e3
+}
+
+fn ns(us: u64) -> i64 {
+    us.saturating_mul(1_000).cast_signed()
+}
+
 struct Slice<'a> {
     track: u64,
     id: u64,
     name: &'a str,
-    from: f64,
-    to: f64,
+    /// ns from the trace's start, as is `to`.
+    from: i64,
+    to: i64,
     args: Value,
 }
 
@@ -150,7 +156,7 @@ impl Sink for Perfetto {
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
         let track = self.track(event.owner.as_deref())?;
-        let to = self.us(event.ts);
+        let to = self.since_start(event.ts);
         let args = serde_json::to_value(event)?;
         let id = event.conn_id.unwrap_or_default();
         match &event.detail {
@@ -161,9 +167,9 @@ impl Sink for Perfetto {
                         Some(remote) => format!("{} -> {remote}", ends.local),
                         None => ends.local.to_string(),
                     });
-                let from = duration_us.map_or(0.0, |us| to - us as f64);
+                let from = duration_us.map_or(0, |us| to - ns(us));
                 // Each duration is cut to microseconds, and what is shown within another has to begin later.
-                let states = self.states.remove(&id).map_or(from, |first| first - NS);
+                let states = self.states.remove(&id).map_or(from, |first| first - 1);
                 self.slice(&Slice {
                     track,
                     id,
@@ -175,7 +181,7 @@ impl Sink for Perfetto {
             }
             Detail::State { old, in_old_us, .. } => match in_old_us {
                 Some(us) => {
-                    let from = to - *us as f64;
+                    let from = to - ns(*us);
                     self.states.entry(id).or_insert(from);
                     self.slice(&Slice {
                         track,
@@ -190,13 +196,13 @@ impl Sink for Perfetto {
             },
             detail => self.put(&json!({
                 "ph": "i", "s": "p", "cat": "event", "pid": track, "tid": track,
-                "name": detail.kind(), "ts": to, "args": args,
+                "name": detail.kind(), "ts": us(to), "args": args,
             })),
         }
     }
 
     fn sums(&mut self, sums: &Sums) -> io::Result<()> {
-        let ts = self.us(sums.ts);
+        let ts = us(self.since_start(sums.ts));
         for row in &sums.processes {
             let track = self.track(row.who.as_deref())?;
             let totals = row.totals;
@@ -266,7 +272,7 @@ mod tests {
                 },
             )
         };
-        // Born at 1,000,000 ns, of which the connection's own duration has lost 900.
+        // Born at 1,000,003 ns, of which the connection's own duration has lost 900.
         let mut ended = connection(How::ClosedLocal, None, 0, 2);
         let Detail::Connection {
             duration_us,
@@ -278,7 +284,7 @@ mod tests {
         };
         (*duration_us, *us_in_state) = (Some(9), UsInState::default());
         for event in [
-            state(1_002_000, 2),
+            state(1_002_003, 2),
             state(1_005_300, 3),
             event(1_009_900, ended),
         ] {
@@ -286,18 +292,21 @@ mod tests {
         }
         perfetto.finish().unwrap();
         let trace: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        let times: Vec<f64> = trace["traceEvents"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(|event| event["ts"].as_f64())
-            .collect();
+        let events = trace["traceEvents"].as_array().unwrap().iter();
+        let written: Vec<_> = events.filter_map(|event| event["ts"].as_number()).collect();
+        // Perfetto reads three digits, and cuts off what a float has beyond them.
+        for time in &written {
+            let digits = time.to_string();
+            let cut = digits.split_once('.').map_or(0, |(_, digits)| digits.len());
+            assert!(cut <= 3, "{digits}");
+        }
+        let times: Vec<f64> = written.iter().filter_map(|time| time.as_f64()).collect();
         let [first, first_ended, second, second_ended, begun, ended] = times[..] else {
             panic!("three slices: {times:?}");
         };
         assert_eq!(
             (first_ended, second_ended, ended),
-            (1_002.0, 1_005.3, 1_009.9)
+            (1_002.003, 1_005.3, 1_009.9)
         );
         assert!(begun < first, "{times:?}");
         assert!(first_ended <= second && second_ended <= ended, "{times:?}");

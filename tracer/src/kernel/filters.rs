@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use tracer_common::{config::filter, conn::Address, record::Kind};
+use tracer_common::{
+    config::filter,
+    conn::Address,
+    process::{Process, ProcessKey, flag},
+    record::Kind,
+};
 
 /// What is wanted. An empty list lets everything in; within a list one match is enough, and all lists
 /// must match.
@@ -65,6 +70,14 @@ impl Filters {
     #[must_use]
     pub fn is_of_owners(&self) -> bool {
         self.bits() & filter::OWNERS != 0
+    }
+
+    /// Whether the filters of owners let a process of the kernel's map in.
+    #[must_use]
+    pub fn lets_in(&self, key: &ProcessKey, process: &Process) -> bool {
+        !self.is_of_owners()
+            || ((self.pids.is_empty() || self.pids.contains(&key.tgid))
+                && process.flags & flag::PASSES != 0)
     }
 
     /// Whether all of a kind is watched in whole namespaces, so that their counters can be compared.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tracer_common::process::{Process, ProcessKey, flag};
+use tracer_common::process::{Process, ProcessKey, Totals, flag};
 
 use super::Trace;
 use crate::sink::Sink;
@@ -28,6 +28,11 @@ impl Trace {
     ) -> anyhow::Result<()> {
         let mut changed = Vec::new();
         for (key, process) in processes {
+            let is_told =
+                process.totals != Totals::default() || self.options.filters.lets_in(key, process);
+            if !is_told {
+                continue;
+            }
             let now = (process.sockets, process.totals);
             if self.told.get(key) != Some(&now) {
                 self.told.insert(*key, now);
