@@ -87,10 +87,11 @@ try:
     found = {
         "groups": until("no track", lambda: evaluate(groups)),
         "errors": query("SELECT name, value FROM stats WHERE value > 0 AND severity IN ('error', 'data_loss')"),
+        # Beside them at the top is the state of a listener.
         "connections": query("""
             SELECT process.name, count(*) FROM slice
             JOIN process_track ON track_id = process_track.id JOIN process USING (upid)
-            WHERE slice.name GLOB '* -> *' GROUP BY process.name
+            WHERE depth = 0 AND slice.name GLOB '* -> *' GROUP BY process.name
         """),
         "counters": dict(query("""
             SELECT process_counter_track.name, max(value) FROM counter
